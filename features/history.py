@@ -1,0 +1,153 @@
+"""Folding events into a user's history: pure, and free of order, repetition and batching.
+
+The history is the newest `limit` events by (at, event id); of two events with one id the greater (at, content hash)
+wins. The fold is a join of a semilattice: an event that fell out of a full history is older than all that is kept, and
+would fall out again, so no set of event ids ever seen is needed. `apply.lua` is the same fold beside the data.
+
+Encoded, a history is the number of its events and then one record an event, newest first, big-endian:
+
+    history   count u16 | record ...
+    record    length u16 | at f64 | id length u16 | id | JSON array | length u16
+
+The length (of the whole record) stands on both ends: new events are placed from the front, old ones cut off at the back,
+and neither touches what lies between. The array is [item, type, value, session, recommendation, properties] without
+its trailing nulls; the user is in the key.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from struct import Struct
+from typing import Final
+
+import orjson
+
+from features.events import Event, EventId, ItemId, UserId
+from features.profile import Position
+from features.wire import canonical_json
+
+_COUNT: Final = Struct(">H")
+_HEAD: Final = Struct(">HdH")
+_EMPTY: Final = b""
+
+
+@dataclass(frozen=True, slots=True)
+class UserHistory:
+    """The newest events of a user, every item the user was ever seen with, and the log position of the last event.
+
+    encoded: as the module says; `events` decodes it. as_of: None for a user nobody has heard of.
+    """
+
+    user: UserId
+    encoded: bytes = _EMPTY
+    seen: frozenset[ItemId] = frozenset()
+    as_of: Position | None = None
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events, oldest first."""
+        return decode(self.user, self.encoded)
+
+    def recent_items(self, most: int) -> tuple[ItemId, ...]:
+        """The items of the newest `most` events that have one, oldest first; repeated as they occurred."""
+        return recent_items(self.encoded, most)
+
+
+def fold(events: Iterable[Event], limit: int, erased_at: float | None = None) -> tuple[Event, ...]:
+    """The history that these events make, oldest first.
+
+    limit: how many events are kept. erased_at: epoch seconds; events whose time is not after it are dropped.
+    """
+    return tuple(event for event, _ in reversed(_newest(events, limit, erased_at)))
+
+
+def encode(events: Iterable[Event], limit: int, erased_at: float | None = None) -> bytes:
+    """The fold of these events, encoded; empty bytes when nothing is left."""
+    records = [record for _, record in _newest(events, limit, erased_at)]
+    return _COUNT.pack(len(records)) + b"".join(records) if records else _EMPTY
+
+
+def decode(user: UserId, encoded: bytes) -> tuple[Event, ...]:
+    """The events of an encoded history, oldest first."""
+    heads = list(_heads(encoded))
+    bodies = orjson.loads(b"[%b]" % b",".join(body for _, _, body in heads))
+    return tuple(
+        Event(EventId(identity.decode()), user, body[0], body[1], at=at, **_optional(body))
+        for (identity, at, _), body in zip(reversed(heads), reversed(bodies), strict=True)
+    )
+
+
+def recent_items(encoded: bytes, most: int) -> tuple[ItemId, ...]:
+    """The items of the newest `most` events that have one, oldest first, without decoding the rest."""
+    bodies: list[bytes] = []
+    place, end = _COUNT.size, len(encoded)
+    while place < end and len(bodies) < most:
+        length, _, id_length = _HEAD.unpack_from(encoded, place)
+        body = encoded[place + _HEAD.size + id_length : place + length - _COUNT.size]
+        if not body.startswith(b"[null"):
+            bodies.append(body)
+        place += length
+    bodies.reverse()
+    return tuple(body[0] for body in orjson.loads(b"[%b]" % b",".join(bodies)))
+
+
+def count(encoded: bytes) -> int:
+    """How many events an encoded history holds."""
+    return int(_COUNT.unpack_from(encoded)[0]) if encoded else 0
+
+
+def seen_items(events: Sequence[Event], erased_at: float | None = None) -> dict[ItemId, float]:
+    """Every item of these events with the newest time it was seen: the greatest wins, so the order does not matter."""
+    newest: dict[ItemId, float] = {}
+    for event in events:
+        if event.item is not None and (erased_at is None or event.at > erased_at):
+            held = newest.get(event.item)
+            if held is None or event.at > held:
+                newest[event.item] = event.at
+    return newest
+
+
+def _newest(events: Iterable[Event], limit: int, erased_at: float | None) -> list[tuple[Event, bytes]]:
+    """The kept events with their records, newest first."""
+    kept: dict[EventId, tuple[Event, bytes]] = {}
+    for event in events:
+        if erased_at is not None and event.at <= erased_at:
+            continue
+        record = _record(event)
+        held = kept.get(event.id)
+        if held is None or (event.at, _hash(record)) > (held[0].at, _hash(held[1])):
+            kept[event.id] = (event, record)
+    newest = sorted(kept.values(), key=lambda pair: (pair[0].at, pair[0].id), reverse=True)
+    return newest[:limit]
+
+
+def _record(event: Event) -> bytes:
+    body = [event.item, event.type, event.value, event.session, event.recommendation]
+    if event.properties:
+        body.append(orjson.Fragment(canonical_json(event.properties, "properties")))
+    while body[-1] is None:
+        body.pop()
+    array = orjson.dumps(body)
+    identity = event.id.encode()
+    length = _HEAD.size + len(identity) + len(array) + _COUNT.size
+    return _HEAD.pack(length, event.at, len(identity)) + identity + array + _COUNT.pack(length)
+
+
+def _hash(record: bytes) -> str:
+    return sha1(record, usedforsecurity=False).hexdigest()
+
+
+def _heads(encoded: bytes) -> Iterator[tuple[bytes, float, bytes]]:
+    """(id, at, JSON array) of each record, newest first."""
+    place, end = _COUNT.size, len(encoded)
+    while place < end:
+        length, at, id_length = _HEAD.unpack_from(encoded, place)
+        start = place + _HEAD.size
+        yield encoded[start : start + id_length], at, encoded[start + id_length : place + length - _COUNT.size]
+        place += length
+
+
+def _optional(body: list[object]) -> dict[str, object]:
+    names = ("value", "session", "recommendation", "properties")
+    given = dict(zip(names, body[2:], strict=False))
+    return {"value": None, **given}

@@ -1,0 +1,241 @@
+"""The profile store on the Redis protocol: every user's history, what was seen, and how far the log was applied.
+
+Keys of one user, all in one hash slot (the digest keeps any character of a user id out of the key):
+
+    tp:{TENANT:DIGEST}:h   string      the history, encoded as features/history.py says
+    tp:{TENANT:DIGEST}:s   sorted set  every item ever seen -> newest time, never trimmed
+    tp:{TENANT:DIGEST}:m   hash        log positions applied, the time of an erasure
+
+Keys of a tenant: `tp:{TENANT}:items` (the catalogue) and `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from struct import Struct
+from typing import Any, Final
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from features.errors import StoreUnavailable
+from features.events import Event, ItemId, UserDigest, UserId, user_digest
+from features.history import UserHistory, encode, seen_items
+from features.items import Item, encode_item, parse_item, version
+from features.profile import Position
+
+HISTORY_LIMIT: Final = 500
+_TIME: Final = Struct(">d")
+_VERSION_BYTES: Final = 24  # time f64 and content hash, in front of an item's JSON: they compare as bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UserBatch:
+    """What one partition's batch says about one user. last: the position of the batch's last record of this user."""
+
+    user: UserDigest
+    last: Position
+    events: Sequence[Event]
+    erased_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Every record of the partition up to `position` was applied; appended: when the log took it, epoch seconds."""
+
+    position: Position
+    appended: float
+
+
+def connect_for_serving(url: str) -> "redis.Redis":
+    """A client for the request path: 50 ms, no retry, so that a dead store costs a degraded answer and not a wait."""
+    return redis.Redis.from_url(url, socket_timeout=0.05, socket_connect_timeout=0.05, retry=None)
+
+
+def connect_for_ingest(url: str) -> "redis.Redis":
+    """A client for consumers and jobs: patient, a few retries; every write they make may be repeated."""
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=3)
+    return redis.Redis.from_url(url, socket_timeout=30.0, socket_connect_timeout=5.0, retry=retry)
+
+
+class ProfileStore:
+    """Profiles of one tenant. Every method raises StoreUnavailable when the server does not answer."""
+
+    def __init__(self, client: "redis.Redis", tenant: str = "default", limit: int = HISTORY_LIMIT) -> None:
+        self._client = client
+        self._tenant = tenant
+        self._limit = limit
+        self._apply = _Script(client, "apply.lua")
+        self._upsert = _Script(client, "upsert.lua")
+
+    def apply(self, batches: Sequence[UserBatch]) -> int:
+        """Folds each user's batch into the stored profile, one script a user; how many were new to their user.
+
+        Any call may be repeated, split or reordered: the fold does not care, and the fence skips what was applied.
+        """
+        calls = [self._apply_call(batch) for batch in batches]
+        return sum(self._apply.run(calls))
+
+    def read(self, users: Sequence[UserId]) -> list[UserHistory]:
+        """The histories of these users in one round trip; an unknown user has an empty one."""
+        with _translated():
+            pipeline = self._client.pipeline(transaction=False)
+            for user in users:
+                history, seen, meta = self._keys(user_digest(user))
+                pipeline.get(history)
+                pipeline.zrange(seen, 0, -1)
+                pipeline.hgetall(meta)
+            replies = iter(pipeline.execute())
+        return [_history(user, *found) for user, *found in zip(users, replies, replies, replies, strict=True)]
+
+    def upsert_items(self, items: Iterable[Item]) -> int:
+        """Puts versions of items into the catalogue; how many were newer than what was there."""
+        key = f"tp:{{{self._tenant}}}:items"
+        fields: list[str | bytes] = []
+        for item in items:
+            at, digest = version(item)
+            fields += [item.id, _TIME.pack(at) + digest + encode_item(item)]
+        return sum(self._upsert.run([((key,), fields)])) if fields else 0
+
+    def items(self) -> Iterator[Item]:
+        """The whole catalogue, in no particular order."""
+        with _translated():
+            for _, stored in self._client.hscan_iter(f"tp:{{{self._tenant}}}:items", count=1000):
+                yield parse_item(stored[_VERSION_BYTES:], _TIME.unpack_from(stored)[0])
+
+    def checkpoint(self, group: str, checkpoints: Sequence[Checkpoint]) -> None:
+        """Records how far a consumer group has applied its partitions; call it after `apply` has returned."""
+        fields = {
+            f"{mark.position.log_id}:{mark.position.partition}": f"{mark.position.offset} {mark.appended!r}"
+            for mark in checkpoints
+        }
+        with _translated():
+            self._client.hset(self._checkpoint_key(group), mapping=fields)
+
+    def checkpoints(self, group: str) -> list[Checkpoint]:
+        """Where the group's partitions stand, of every log it ever read."""
+        with _translated():
+            stored = self._client.hgetall(self._checkpoint_key(group))
+        marks = []
+        for field, value in stored.items():
+            offset, appended = value.decode().split(" ")
+            marks.append(Checkpoint(Position.parse(f"{field.decode()}:{offset}"), float(appended)))
+        return marks
+
+    def export(self, user: UserId) -> tuple[bytes, tuple[tuple[bytes, float], ...]]:
+        """What the fold has made of this user, as stored: (history, (item, newest time)...). Log positions are not in it."""
+        history, seen, _ = self._keys(user_digest(user))
+        with _translated():
+            found = self._client.get(history) or b"", self._client.zrange(seen, 0, -1, withscores=True)
+        return found[0], tuple((item, at) for item, at in found[1])
+
+    def memory(self, user: UserId) -> int:
+        """Bytes that the server spends on this user, keys and bookkeeping included."""
+        with _translated():
+            keys = self._keys(user_digest(user))
+            return sum(self._client.memory_usage(key, samples=0) or 0 for key in keys)
+
+    def rewrite_append_only_file(self, wait_seconds: float = 0.0) -> None:
+        """Asks the server to rewrite its append-only file, so that what was deleted leaves the disk too."""
+        with _translated():
+            if self._client.info("persistence")["aof_enabled"] == 0:
+                return
+            self._client.bgrewriteaof()
+            deadline = time.monotonic() + wait_seconds
+            while time.monotonic() < deadline:
+                state = self._client.info("persistence")
+                if not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]:
+                    return
+                time.sleep(0.02)
+
+    def ping(self) -> None:
+        """Returns when the server answers."""
+        with _translated():
+            self._client.ping()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _apply_call(self, batch: UserBatch) -> tuple[Sequence[str], Sequence[Any]]:
+        seen = [part for item, at in seen_items(batch.events, batch.erased_at).items() for part in (at, item)]
+        field = f"{batch.last.log_id}:{batch.last.partition}"
+        erased = "" if batch.erased_at is None else repr(batch.erased_at)
+        folded = encode(batch.events, self._limit, batch.erased_at)
+        return self._keys(batch.user), (self._limit, field, batch.last.offset, erased, folded, *seen)
+
+    def _keys(self, user: UserDigest) -> tuple[str, str, str]:
+        prefix = f"tp:{{{self._tenant}:{user}}}:"
+        return f"{prefix}h", f"{prefix}s", f"{prefix}m"
+
+    def _checkpoint_key(self, group: str) -> str:
+        return f"tp:{{{self._tenant}}}:checkpoint:{group}"
+
+
+class CircuitBreaker:
+    """After a failure, fails at once for `rest` seconds, so that a dead store is asked once a second and not a thousand times.
+
+    clock: seconds that only grow.
+    """
+
+    def __init__(self, rest: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rest = rest
+        self._clock = clock
+        self._closed_at = 0.0
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Raises StoreUnavailable at once while resting; a StoreUnavailable inside starts the rest."""
+        if self._clock() < self._closed_at:
+            raise StoreUnavailable("the profile store failed a moment ago; it is asked again within a second")
+        try:
+            yield
+        except StoreUnavailable:
+            self._closed_at = self._clock() + self._rest
+            raise
+
+
+class _Script:
+    """A Lua script beside this module, sent once and called by its hash."""
+
+    def __init__(self, client: "redis.Redis", name: str) -> None:
+        self._client = client
+        self._source = files("features").joinpath(name).read_text()
+        self._sha: str | None = None
+
+    def run(self, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[int]:
+        """Runs the script for each (keys, arguments) in one pipeline; safe to repeat, as the scripts are."""
+        calls = list(calls)
+        with _translated():
+            try:
+                return self._pipeline(calls)
+            except NoScriptError:  # a new or restarted server
+                self._sha = None
+                return self._pipeline(calls)
+
+    def _pipeline(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[int]:
+        if self._sha is None:
+            self._sha = str(self._client.script_load(self._source))
+        pipeline = self._client.pipeline(transaction=False)
+        for keys, arguments in calls:
+            pipeline.evalsha(self._sha, len(keys), *keys, *arguments)
+        return pipeline.execute()
+
+
+def _history(user: UserId, encoded: bytes | None, seen: list[bytes], meta: dict[bytes, bytes]) -> UserHistory:
+    as_of = None
+    if meta:
+        field = meta[b"a"]
+        as_of = Position.parse(f"{field.decode()}:{meta[field].decode()}")
+    return UserHistory(user, encoded or b"", frozenset(ItemId(item.decode()) for item in seen), as_of)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise StoreUnavailable(f"the profile store does not answer: {error}") from error

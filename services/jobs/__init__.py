@@ -1,0 +1,1 @@
+"""Offline jobs: functions that the command line wires."""
