@@ -22,6 +22,7 @@ import redis
 from features.errors import ServerMissing, StoreUnavailable
 
 START_SECONDS: Final = 60.0  # a large append-only file is read before the first answer
+_C_LOCALE: Final = {"LC_ALL": "C", "PATH": os.defpath}
 SOCKET_PATH_BYTES: Final = 100  # the kernel's limit for a unix socket is 107
 
 
@@ -38,10 +39,14 @@ class EmbeddedServer:
         socket = _socket_path(self.folder)
         self.url = f"unix://{socket}"
         self._attached: IO[bytes] = (self.folder / "attached.lock").open("ab")
-        with self._alone():
-            if not _answers(self.url):
-                _start(self.folder, socket)
-            fcntl.flock(self._attached, fcntl.LOCK_SH)
+        try:
+            with self._alone():
+                if not _answers(self.url):
+                    _start(self.folder, socket)
+                fcntl.flock(self._attached, fcntl.LOCK_SH)
+        except BaseException:
+            self._attached.close()
+            raise
 
     def close(self) -> None:
         """Leaves the server, and stops it when nobody else is attached. Closing twice is once."""
@@ -57,7 +62,9 @@ class EmbeddedServer:
     def __enter__(self) -> "EmbeddedServer":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @contextmanager
@@ -108,6 +115,8 @@ def _start(folder: Path, socket: Path) -> None:
         "unixsocketperm": "700",
         "dir": str(folder.resolve()),
         "logfile": str(folder.resolve() / "server.log"),
+        "pidfile": str(folder.resolve() / "server.pid"),
+        "daemonize": "yes",
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
@@ -116,22 +125,29 @@ def _start(folder: Path, socket: Path) -> None:
         "zset-max-listpack-entries": "512",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    # A session of its own: Ctrl-C in the terminal ends the app, and the app stops the server after its last write.
-    process = subprocess.Popen(
-        [server_binary(), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "LC_ALL": "C"},
-    )
+    pid_file = folder / "server.pid"
+    pid_file.unlink(missing_ok=True)
+    # It daemonizes: Ctrl-C in the terminal ends the app, and the app stops the server after its last write.
+    started = subprocess.run([server_binary(), *arguments], check=False, capture_output=True, env=_C_LOCALE)
     url, deadline = f"unix://{socket}", time.monotonic() + START_SECONDS
     while not _answers(url):
-        if process.poll() is not None or time.monotonic() > deadline:
+        if started.returncode or not _runs(pid_file) or time.monotonic() > deadline:
             log = folder / "server.log"
-            tail = log.read_text(errors="replace")[-500:] if log.exists() else "it wrote no log"
+            said = log.read_bytes() if log.exists() else started.stdout + started.stderr
+            tail = said[-500:].decode(errors="replace")
             raise StoreUnavailable(f"the embedded server in {folder} did not come up; its log ends: {tail}")
         time.sleep(0.005)
+
+
+def _runs(pid_file: Path) -> bool:
+    """Whether the daemon lives; one that has not yet written its pid counts as living."""
+    if not pid_file.exists():
+        return True
+    try:
+        os.kill(int(pid_file.read_text() or os.getpid()), 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _answers(url: str) -> bool:

@@ -163,7 +163,8 @@ def _event(wire: WireEvent, now: float, place: str) -> Event:
         at = now
     else:
         raise InvalidInput(
-            f"{place}event_id", "neither event_id nor timestamp was given; a retry would count twice, so send one"
+            f"{place}event_id",
+            "neither event_id nor timestamp was given; a retry would count twice, so send one",
         )
     event = Event(
         EventId(wire.event_id or ""),

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -72,7 +72,7 @@ def decode(user: UserId, encoded: bytes) -> tuple[Event, ...]:
     heads = list(_heads(encoded))
     bodies = orjson.loads(b"[%b]" % b",".join(body for _, _, body in heads))
     return tuple(
-        Event(EventId(identity.decode()), user, body[0], body[1], at=at, **_optional(body))
+        _event(identity, user, at, body)
         for (identity, at, _), body in zip(reversed(heads), reversed(bodies), strict=True)
     )
 
@@ -122,7 +122,7 @@ def _newest(events: Iterable[Event], limit: int, erased_at: float | None) -> lis
 
 
 def _record(event: Event) -> bytes:
-    body = [event.item, event.type, event.value, event.session, event.recommendation]
+    body: list[Any] = [event.item, event.type, event.value, event.session, event.recommendation]
     if event.properties:
         body.append(orjson.Fragment(canonical_json(event.properties, "properties")))
     while body[-1] is None:
@@ -143,11 +143,14 @@ def _heads(encoded: bytes) -> Iterator[tuple[bytes, float, bytes]]:
     while place < end:
         length, at, id_length = _HEAD.unpack_from(encoded, place)
         start = place + _HEAD.size
-        yield encoded[start : start + id_length], at, encoded[start + id_length : place + length - _COUNT.size]
+        yield (
+            encoded[start : start + id_length],
+            at,
+            encoded[start + id_length : place + length - _COUNT.size],
+        )
         place += length
 
 
-def _optional(body: list[object]) -> dict[str, object]:
-    names = ("value", "session", "recommendation", "properties")
-    given = dict(zip(names, body[2:], strict=False))
-    return {"value": None, **given}
+def _event(identity: bytes, user: UserId, at: float, body: list[Any]) -> Event:
+    item, kind, value, session, recommendation, properties = body + [None] * (6 - len(body))
+    return Event(EventId(identity.decode()), user, item, kind, value, at, session, recommendation, properties or {})

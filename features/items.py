@@ -48,7 +48,8 @@ class WireItem(BaseModel):
     attributes: dict[str, Any] | None = Field(None, description=f"At most {PROPERTIES_BYTES} bytes of JSON.")
     hidden: Annotated[bool, Field(strict=True)] | None = None
     timestamp: Timestamp | None = Field(
-        None, description="When this version was made: epoch seconds, or ISO 8601 with a zone. Arrival when absent."
+        None,
+        description="When this version was made: epoch seconds, or ISO 8601 with a zone. Arrival when absent.",
     )
 
 

@@ -31,7 +31,10 @@ class Position:
 
     def covers(self, other: "Position") -> bool:
         """Whether a state stamped with this position has seen `other`; False when the two do not compare."""
-        return (self.log_id, self.partition) == (other.log_id, other.partition) and self.offset >= other.offset
+        return (self.log_id, self.partition) == (
+            other.log_id,
+            other.partition,
+        ) and self.offset >= other.offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class ProfileStore:
 
     def checkpoint(self, group: str, checkpoints: Sequence[Checkpoint]) -> None:
         """Records how far a consumer group has applied its partitions; call it after `apply` has returned."""
-        fields = {
+        fields: dict[Any, Any] = {
             f"{mark.position.log_id}:{mark.position.partition}": f"{mark.position.offset} {mark.appended!r}"
             for mark in checkpoints
         }
@@ -119,7 +119,7 @@ class ProfileStore:
     def checkpoints(self, group: str) -> list[Checkpoint]:
         """Where the group's partitions stand, of every log it ever read."""
         with _translated():
-            stored = self._client.hgetall(self._checkpoint_key(group))
+            stored: dict[Any, Any] = self._client.hgetall(self._checkpoint_key(group))
         marks = []
         for field, value in stored.items():
             offset, appended = value.decode().split(" ")
@@ -130,8 +130,9 @@ class ProfileStore:
         """What the fold has made of this user, as stored: (history, (item, newest time)...). Log positions are not in it."""
         history, seen, _ = self._keys(user_digest(user))
         with _translated():
-            found = self._client.get(history) or b"", self._client.zrange(seen, 0, -1, withscores=True)
-        return found[0], tuple((item, at) for item, at in found[1])
+            encoded: Any = self._client.get(history)
+            scored: Any = self._client.zrange(seen, 0, -1, withscores=True)
+        return encoded or b"", tuple((item, at) for item, at in scored)
 
     def memory(self, user: UserId) -> int:
         """Bytes that the server spends on this user, keys and bookkeeping included."""

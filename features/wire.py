@@ -55,7 +55,8 @@ def seconds(timestamp: float | datetime, now: float, field: str) -> float:
         raise InvalidInput(field, f"{timestamp} is before 1970; send epoch seconds or ISO 8601 with a zone")
     if at > now + FUTURE_SECONDS:
         raise InvalidInput(
-            field, f"{timestamp} is more than a day in the future; send epoch seconds (not milliseconds) or ISO 8601"
+            field,
+            f"{timestamp} is more than a day in the future; send epoch seconds (not milliseconds) or ISO 8601",
         )
     return at + 0.0  # -0.0 and 0.0 are one time, and must be one encoding
 

@@ -1,0 +1,109 @@
+"""Settings: every choice of a deployment, from a TOML file, then the environment, then flags; the last one wins.
+
+The file is TASTEPRINT_CONFIG, else `tasteprint.toml` in the home folder. A variable is the field's name behind
+`TASTEPRINT_`. This is the only module that reads the environment; a bad value fails at start, by its name.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from features.errors import InvalidInput
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """One deployment's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="TASTEPRINT_", extra="forbid", frozen=True)
+
+    home: Path = Field(Path("~/.tasteprint"), description="Where everything embedded is kept.")
+    tenant: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "default"
+
+    log: str | None = Field(None, description="sqlite:///PATH; the home folder's log.sqlite when not given.")
+    log_partitions: Annotated[int, Field(gt=0, le=1024)] = Field(4, description="Of a log that is made new.")
+    impressions_kept: Count = 1_000_000
+    redis_url: str | None = Field(
+        None, description="redis://, rediss:// or unix://; the embedded server when not given."
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    body_bytes: Count = Field(1_048_576, description="The largest request body.")
+    batch_most: Count = Field(1000, description="The most events, items or users in one request.")
+    drain_seconds: Annotated[float, Field(gt=0)] = 10.0
+
+    history_limit: Annotated[int, Field(gt=0, le=10_000)] = Field(500, description="Events kept for each user.")
+    trend_events: Count = Field(1_000_000, description="The newest events that live popularity is counted from.")
+    trend_half_life_days: Annotated[float, Field(gt=0)] = 7.0
+    explore: Annotated[float, Field(ge=0, le=0.5)] = Field(0.1, description="The largest share of new items in a list.")
+
+    threads: Count = Field(
+        default_factory=lambda: os.cpu_count() or 1, description="For jobs: linear algebra and tables."
+    )
+    serving_threads: Count = Field(1, description="The same for servers, whose requests are small and many.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("log")
+    @classmethod
+    def _log_url(cls, log: str | None) -> str | None:
+        if log is not None and not log.startswith("sqlite:///"):
+            raise ValueError("a log is sqlite:///PATH")
+        return log
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("a profile store is redis://, rediss:// or unix://")
+        return url
+
+    @property
+    def log_path(self) -> Path:
+        return Path(self.log.removeprefix("sqlite:///")) if self.log else self.home / "log.sqlite"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = Path(os.environ.get("TASTEPRINT_HOME", "~/.tasteprint")).expanduser()
+        file = Path(os.environ.get("TASTEPRINT_CONFIG", home / "tasteprint.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings, with flags that are not None on top. Raises InvalidInput that names the setting."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InvalidInput(name, f"{first['msg']} (given: {first.get('input')!r})") from None
+
+
+def limit_threads(threads: int) -> None:
+    """Sets how many threads linear algebra and tables use; to be called before numpy and polars are imported.
+
+    Threads that spin on cores they do not have slow a run tenfold. What the operator has set already stays.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
+        os.environ.setdefault(name, str(threads))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

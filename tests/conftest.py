@@ -1,0 +1,31 @@
+"""What tests share: one embedded server a session, a store of its own for each test."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from features.embedded import EmbeddedServer
+from features.profiles import ProfileStore, connect_for_ingest
+
+_tenants = count()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with EmbeddedServer(tmp_path_factory.mktemp("home")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[ProfileStore]:
+    """A store nobody else uses, that keeps six events a user, so that trimming happens in every test."""
+    store = ProfileStore(connect_for_ingest(redis_url), tenant=f"test-{next(_tenants)}", limit=6)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
