@@ -1,0 +1,36 @@
+# The commands of the README. PYTHON and EXTRA may be set: `make EXTRA=gpu test` on a GPU host.
+PYTHON ?= python3
+EXTRA ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+# Everything the demo and `make up` keep; a deployment sets its own.
+export TASTEPRINT_HOME ?= $(CURDIR)/.tasteprint
+
+.PHONY: demo up test check bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/tasteprint demo
+
+up: $(VENV)/installed
+	$(BIN)/tasteprint up
+
+test: check
+	$(BIN)/pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed
+	@for name in memory ingest freshness serve; do $(BIN)/tasteprint bench $$name --json; done
+
+clean:
+	rm -rf $(VENV) .tasteprint .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),dev]'
+	touch $@
