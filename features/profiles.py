@@ -140,18 +140,24 @@ class ProfileStore:
             keys = self._keys(user_digest(user))
             return sum(self._client.memory_usage(key, samples=0) or 0 for key in keys)
 
-    def rewrite_append_only_file(self, wait_seconds: float = 0.0) -> None:
-        """Asks the server to rewrite its append-only file, so that what was deleted leaves the disk too."""
+    def rewrite_append_only_file(self) -> bool:
+        """Asks the server to rewrite its append-only file, so that what was deleted leaves the disk too.
+
+        False when a rewrite is running that may have begun before the deletion: ask again later.
+        """
         with _translated():
-            if self._client.info("persistence")["aof_enabled"] == 0:
-                return
-            self._client.bgrewriteaof()
-            deadline = time.monotonic() + wait_seconds
-            while time.monotonic() < deadline:
-                state = self._client.info("persistence")
-                if not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]:
-                    return
-                time.sleep(0.02)
+            state = self._client.info("persistence")
+            if state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]:
+                return False
+            if state["aof_enabled"]:
+                self._client.bgrewriteaof()
+            return True
+
+    def rewriting(self) -> bool:
+        """Whether a rewrite of the append-only file is under way."""
+        with _translated():
+            state = self._client.info("persistence")
+            return bool(state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"])
 
     def ping(self) -> None:
         """Returns when the server answers."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from features.errors import InvalidInput
 
@@ -88,13 +89,49 @@ def _refuse_infinite(value: Any, field: str) -> None:
 def _refusal(error: ValidationError, adapter: TypeAdapter[Any], body: bytes) -> InvalidInput:
     """The first problem, named. What the strict JSON parser cannot place, the lenient one of Python places."""
     first = error.errors(include_url=False, include_input=False)[0]
+    place, problem = first["loc"], first["msg"]
     if first["type"] == "json_invalid":
+        place, problem = _placed(adapter, body) or (place, problem)
+    elif place and place[-1] == "float" and first["type"] != "extra_forbidden":
+        # Of a union pydantic names the member that failed, and speaks of that one only.
+        place, problem = place[:-1], "epoch seconds or ISO 8601 with a zone are expected"
+    # A name may be a caller's own text: any length, and lone surrogates that no answer could be encoded with.
+    name = ".".join(map(str, place)).encode(errors="backslashreplace").decode()
+    return InvalidInput(name if len(name) <= ID_LENGTH else f"{name[:ID_LENGTH]}...", problem)
+
+
+_Place = tuple[int | str, ...]
+
+
+def _placed(adapter: TypeAdapter[Any], body: bytes) -> tuple[_Place, str] | None:
+    """Where the body is not strict JSON: a lone surrogate, bytes that are not UTF-8, nesting too deep."""
+    try:
+        value = json.loads(body.decode(errors="surrogateescape"))
+        place = _unwritable(value)
+        if place:
+            return place, "not JSON: a lone surrogate, bytes that are not UTF-8, or nesting too deep"
+        adapter.validate_python(value)
+    except ValidationError as named:
+        first = named.errors(include_url=False, include_input=False)[0]
+        return first["loc"], first["msg"]
+    except (ValueError, RecursionError):
+        pass  # malformed for Python too: the strict parser's message, with line and column, says it best
+    return None
+
+
+def _unwritable(value: Any, above: int = 0) -> _Place:
+    """The place of the first field that is not strict JSON, () when all are; `above` it are so many lists and objects.
+
+    Objects in lists and lists in objects are looked into; an object in an object (properties) is one field.
+    """
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, one in parts:
         try:
-            adapter.validate_python(json.loads(body))
-        except ValidationError as named:
-            first = named.errors(include_url=False, include_input=False)[0]
-        except (ValueError, RecursionError):
-            pass  # malformed for Python too: the strict parser's message, with line and column, says it best
-    # A union adds the name of the member that failed ("timestamp.float"); the caller knows the field only.
-    place = [part for part in first["loc"] if part not in ("float", "datetime", "constrained-str")]
-    return InvalidInput(".".join(map(str, place)), first["msg"])
+            from_json(b"[" * above + orjson.dumps({str(part): one}) + b"]" * above)
+        except (TypeError, ValueError):
+            whole = above == _DEEPEST_FIELD or type(one) is type(value)
+            return (part,) if whole else (part, *_unwritable(one, above + 1))
+    return ()
+
+
+_DEEPEST_FIELD: Final = 4  # lists and objects around it: enough for any body, little work for a hostile one

@@ -33,12 +33,16 @@ Clock = Callable[[], float]  # epoch seconds
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of one batch: how many records were applied, and how many went to the dead letters."""
+    """What became of one batch: records applied, those that went to the dead letters, users erased by it.
+
+    last_appended: when the log took the batch's last record, epoch seconds.
+    """
 
     stream: Stream
     records: int
     dead: int
     last_appended: float
+    erased: int = 0
 
 
 class Prepare(Protocol):
@@ -52,11 +56,12 @@ def into_profiles(store: ProfileStore, dead_letters: DeadLetters, clock: Clock) 
 
     def prepare(records: Sequence[Record]) -> Callable[[], Applied]:
         batches, dead = _by_user(records, clock())
+        erased = sum(batch.erased_at is not None for batch in batches)
 
         def apply() -> Applied:
             store.apply(batches)
             _bury(dead, Stream.EVENTS, dead_letters, clock())
-            return Applied(Stream.EVENTS, len(records) - len(dead), len(dead), records[-1].appended)
+            return Applied(Stream.EVENTS, len(records) - len(dead), len(dead), records[-1].appended, erased)
 
         return apply
 

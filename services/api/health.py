@@ -5,7 +5,7 @@ import asyncio
 import orjson
 from fastapi import APIRouter, Response
 
-from features.errors import TasteprintError
+from features.errors import StoreUnavailable
 from services.serving import Serving
 
 
@@ -20,13 +20,11 @@ def router(serving: Serving) -> APIRouter:
     @routes.get("/readyz")
     async def ready() -> Response:
         """Whether requests should be sent here: the store answers, and the catalogue is loaded."""
-        problems = []
+        problems = serving.problems()
         try:
             await asyncio.to_thread(serving.store.ping)
-        except TasteprintError as error:
+        except StoreUnavailable as error:
             problems.append(str(error))
-        if not serving.caught_up:
-            problems.append("the catalogue is being read")
         body = {"status": "not ready" if problems else "ok", "problems": problems}
         return Response(orjson.dumps(body), 503 if problems else 200, media_type="application/json")
 

@@ -1,0 +1,287 @@
+"""A bundle: the fitted counting models, their vocabulary and their weights, published together or not at all.
+
+On disk it is a folder: `manifest.json`, `vocabulary.json`, and a safetensors file a model. The manifest names the
+data, the fit, the configuration and the seed, and the sha256 of every other file.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from features.errors import BundleRefused, InvalidInput
+from features.events import ItemId
+from features.frames import at_least, hold_out_last, ordered, sequences
+from models.counts.content import fit_content
+from models.counts.fitting import CountsConfig, Texts, fit_counts, fit_table, texts_of
+from models.counts.neighbours import HISTORY_LENGTH, Neighbours
+from models.counts.popularity import Popularity
+from models.fusion import Fusion, choose_weights
+from models.vocabulary import Vocabulary
+
+FITS: Final = ("all", "refit", "train")
+FORMAT: Final = 1
+_MANIFEST: Final = "manifest.json"
+_VOCABULARY: Final = "vocabulary.json"
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """name: the model version, derived from the content. manifest: JSON values, not to be changed."""
+
+    name: str
+    manifest: Mapping[str, Any] = field(repr=False)
+    vocabulary: Vocabulary = field(repr=False)
+    popularity: Popularity = field(repr=False)
+    tables: Mapping[str, Neighbours] = field(repr=False)
+    fusion: Fusion = field(repr=False)
+
+
+def train_counts(
+    events: pl.DataFrame,
+    items: pl.DataFrame,
+    *,
+    fingerprint: str,
+    fit: str = "all",
+    config: CountsConfig | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Bundle:
+    """A bundle fitted on a data set's frames.
+
+    fit: "all" for serving, every event; "refit", without each user's last event; "train", without the last two. The
+    weights are chosen on each user's last event of what is left ("all", "refit") or the last but one ("train") by
+    models that were fitted without it. progress: called with (done, total, what). Raises InvalidInput.
+    """
+    if fit not in FITS:
+        raise InvalidInput("fit", f"{fit!r} was given; it is one of {', '.join(FITS)}")
+    history = ordered(events)
+    if fit != "all":
+        history = hold_out_last(at_least(history, 3)).history
+    if history.is_empty():
+        raise InvalidInput("events", "no user has enough events to learn from")
+    vocabulary = Vocabulary.of([*items["item"], *history["item"]])
+    return fit_bundle(
+        history,
+        vocabulary,
+        texts_of(items, vocabulary),
+        fingerprint=fingerprint,
+        fit=fit,
+        config=config or CountsConfig(),
+        seed=seed,
+        progress=progress,
+    )
+
+
+def fit_bundle(
+    history: pl.DataFrame,
+    vocabulary: Vocabulary,
+    texts: Texts,
+    *,
+    fingerprint: str,
+    fit: str,
+    config: CountsConfig,
+    seed: int,
+    progress: Progress | None = None,
+) -> Bundle:
+    """The same from a history (as `ordered` gives it) whose events may all be used: each user's last one to choose
+    the weights, and, unless fit is "train", to fit the models that are kept."""
+    names = config.fused(len(vocabulary))
+    steps = (2 if fit != "train" else 1) * len(names) + 1
+    done = 0
+
+    def fitted(events: pl.DataFrame) -> tuple[Popularity, dict[str, Neighbours]]:
+        nonlocal done
+        known = sequences(events, vocabulary.items)
+        tables = dict(tables_of_texts)
+        for name in names:
+            if progress is not None:
+                progress(done, steps, f"fitting {name}")
+            if name not in tables_of_texts:
+                tables[name] = fit_table(name, known, texts, config)
+            done += 1
+        return fit_counts(known, texts, config), {name: tables[name] for name in names}
+
+    tables_of_texts = (
+        {"content": fit_content(texts.titles, texts.categories, config.content)} if "content" in names else {}
+    )
+    held_out = hold_out_last(at_least(history, 2))
+    popularity, tables = fitted(held_out.history)
+    weights_F = _weights(held_out.history, held_out.targets, vocabulary, popularity, tables, seed)
+    if fit != "train":
+        popularity, tables = fitted(history)
+    manifest = {
+        "format": FORMAT,
+        "kind": "counts",
+        "data": {
+            "fingerprint": fingerprint,
+            "users": history["user"].n_unique(),
+            "items": len(vocabulary),
+            "events": history.height,
+        },
+        "fit": fit,
+        "config": asdict(config),
+        "seed": seed,
+        "weights": dict(zip((*names, "popularity"), weights_F.tolist(), strict=True)),
+        "decays": {name: table.decay for name, table in tables.items()},
+        "vocabulary": vocabulary.digest,
+    }
+    if progress is not None:
+        progress(steps, steps, "done")
+    return _bundle(manifest, vocabulary, popularity, tables)
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Writes the bundle, whole or not at all. Raises FileExistsError when the folder is there already."""
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; a bundle is never written over another")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(mkdtemp(prefix=".bundle-", dir=folder.parent))
+    try:
+        for name, content in _parts(bundle.vocabulary, bundle.popularity, bundle.tables).items():
+            _write(unfinished / name, content)
+        _write(unfinished / _MANIFEST, json.dumps(bundle.manifest, indent=1).encode())
+        os.rename(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """The bundle that `save_bundle` wrote. Raises BundleRefused: a file is missing or altered, a value is not finite,
+    a shape or an item row does not fit the vocabulary."""
+    manifest = _manifest(folder)
+    parts = {name: _read(folder, name, digest) for name, digest in manifest["parts"].items()}
+    try:
+        vocabulary = Vocabulary(tuple(ItemId(item) for item in orjson.loads(parts[_VOCABULARY])))
+        if vocabulary.digest != manifest["vocabulary"]:
+            raise BundleRefused(f"{folder}: the vocabulary is not the one that the models were fitted with")
+        counts = _arrays(folder, "popularity.safetensors", parts)
+        popularity = Popularity(counts["counts"], counts["trending"])
+        tables = {}
+        for name, decay in manifest["decays"].items():
+            arrays = _arrays(folder, f"{name}.safetensors", parts)
+            tables[name] = Neighbours(arrays["neighbours"], arrays["weights"], decay, arrays.get("bias"))
+        bundle = _bundle(manifest, vocabulary, popularity, tables)
+    except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
+        raise BundleRefused(f"{folder}: incomplete or not a counts bundle: {error!r}; train again") from None
+    if bundle.name != manifest["name"]:
+        raise BundleRefused(f"{folder}: the manifest was altered; train again")
+    return bundle
+
+
+def _weights(
+    history: pl.DataFrame,
+    targets: pl.DataFrame,
+    vocabulary: Vocabulary,
+    popularity: Popularity,
+    tables: Mapping[str, Neighbours],
+    seed: int,
+) -> NDArray[np.float64]:
+    fed = sequences(history, vocabulary.items)
+    chosen = sequences(targets, vocabulary.items)
+    return choose_weights(
+        list(tables.values()), popularity, fed.histories(HISTORY_LENGTH), fed.histories(), chosen.items_E.tolist(), seed
+    )
+
+
+def _bundle(
+    manifest: Mapping[str, Any], vocabulary: Vocabulary, popularity: Popularity, tables: Mapping[str, Neighbours]
+) -> Bundle:
+    """Checks that the parts fit together, and names the whole by its content. Raises BundleRefused."""
+    n_items = len(vocabulary)
+    for counts_N in (popularity.counts_N, popularity.trending_N):
+        _check("popularity", counts_N, np.float32, (n_items,))
+    for name, table in tables.items():
+        shape = (n_items, table.neighbours_NK.shape[-1])
+        _check(name, table.neighbours_NK, np.int32, shape)
+        _check(name, table.weights_NK, np.float32, shape)
+        if table.bias_N is not None:
+            _check(name, table.bias_N, np.float32, (n_items,))
+        if table.neighbours_NK.min(initial=0) < 0 or table.neighbours_NK.max(initial=0) >= n_items:
+            raise BundleRefused(f"{name}: a neighbour is no row of the vocabulary; train again")
+        if not 0 < table.decay <= 1:
+            raise BundleRefused(f"{name}: its decay is {table.decay}, not in (0, 1]; train again")
+    weights_F = np.array([manifest["weights"][name] for name in (*tables, "popularity")], np.float64)
+    if not np.isfinite(weights_F).all():
+        raise BundleRefused("the fusion's weights are not finite; train again")
+    parts = _parts(vocabulary, popularity, tables)
+    digests = {name: sha256(content).hexdigest() for name, content in parts.items()}
+    whole = {**{key: value for key, value in manifest.items() if key != "name"}, "parts": digests}
+    name = f"counts-{sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"
+    fusion = Fusion(list(tables.values()), popularity, weights_F)
+    return Bundle(name, {"name": name, **whole}, vocabulary, popularity, dict(tables), fusion)
+
+
+def _parts(vocabulary: Vocabulary, popularity: Popularity, tables: Mapping[str, Neighbours]) -> dict[str, bytes]:
+    """The content of every file but the manifest."""
+    parts = {
+        _VOCABULARY: orjson.dumps(vocabulary.items),
+        "popularity.safetensors": save({"counts": popularity.counts_N, "trending": popularity.trending_N}),
+    }
+    for name, table in tables.items():
+        arrays: dict[str, NDArray[Any]] = {"neighbours": table.neighbours_NK, "weights": table.weights_NK}
+        if table.bias_N is not None:
+            arrays["bias"] = table.bias_N
+        parts[f"{name}.safetensors"] = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+    return parts
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = orjson.loads((folder / _MANIFEST).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise BundleRefused(f"{folder}: its manifest cannot be read: {error}; train again") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or manifest.get("kind") != "counts":
+        raise BundleRefused(f"{folder}: not a counts bundle of format {FORMAT}; train again")
+    if not isinstance(manifest.get("parts"), dict):
+        raise BundleRefused(f"{folder}: its manifest names no parts; train again")
+    return manifest
+
+
+def _read(folder: Path, name: str, digest: str) -> bytes:
+    if Path(name).name != name:
+        raise BundleRefused(f"{folder}: the manifest names a file elsewhere: {name}")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise BundleRefused(f"{folder / name}: cannot be read: {error.strerror}; train again") from None
+    if sha256(content).hexdigest() != digest:
+        raise BundleRefused(f"{folder / name}: its sha256 is not the manifest's; train again")
+    return content
+
+
+def _arrays(folder: Path, name: str, parts: Mapping[str, bytes]) -> dict[str, NDArray[Any]]:
+    try:
+        return load(parts[name])
+    except SafetensorError as error:
+        raise BundleRefused(f"{folder / name}: {error}; train again") from None
+
+
+def _check(name: str, array: NDArray[Any], dtype: type[Any], shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise BundleRefused(
+            f"{name}: an array is {array.dtype}{list(array.shape)}, not {np.dtype(dtype)}{list(shape)}; train again"
+        )
+    if not np.isfinite(array).all():
+        raise BundleRefused(f"{name}: an array has values that are not finite; train again")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

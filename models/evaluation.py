@@ -1,0 +1,273 @@
+"""How well models rank: each user's held-out event among the whole catalogue, what the user has seen left out.
+
+Every figure is a mean over users; over tie orders and seeds where several are asked for. The pipeline is measured as
+it serves: queries in, lists out, with its filters and its diversity; an item that is not in its list has no rank.
+Shapes: U users, N items.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features.errors import InvalidInput, UnknownName
+from features.events import ItemId, UserId
+from features.frames import Sequences, at_least, hold_out_last, ordered, sequences, split_at
+from features.items import Item
+from models.bundle import Progress, fit_bundle
+from models.catalogue import Catalogue
+from models.counts.fitting import COUNTING_MODELS, CountsConfig, ScoresHistories, Texts, fit_model, texts_of
+from models.counts.neighbours import HISTORY_LENGTH
+from models.metrics import bootstrap as resampled
+from models.metrics import ndcg, ranks, summary
+from models.recommender import DIVERSITY, Pipeline, Query
+from models.vocabulary import Vocabulary
+
+MODELS: Final = (*COUNTING_MODELS, "pipeline")
+FITS: Final = ("refit", "train")
+SPLITS: Final = ("leave-one-out", "global")
+K: Final = 10
+GLOBAL_QUANTILE: Final = 0.9  # of the events' times; what is later is tested
+_BLOCK: Final = 256
+
+_SPLIT_IS: Final = {
+    "leave-one-out": (
+        "target: each user's last event; users with fewer than three events are left out; history: the events before"
+    ),
+    "global": (
+        "fit before one date, the 0.9 quantile of all times; target: each user's first event from then on, for users "
+        "with an event before; history: their events before"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Protocol:
+    """How everything is measured; the arguments of `evaluate_ranking`."""
+
+    fit: str
+    split: str
+    tie_orders: int
+    seeds: int
+    bootstrap: int
+    diversity: float
+    config: CountsConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Data:
+    """What is measured on."""
+
+    events: pl.DataFrame
+    fingerprint: str
+    vocabulary: Vocabulary
+    texts: Texts
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """One order of ties: what is fitted on (history), fed (users' histories, as rows) and predicted (targets_U)."""
+
+    history: pl.DataFrame
+    fed: Sequences
+    targets_U: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """ranks_U: of the targets; a rank beyond K only says that it is beyond."""
+
+    ranks_U: NDArray[np.int64]
+    fit_s: float
+    weights: Mapping[str, float]
+
+
+def evaluate_ranking(
+    events: pl.DataFrame,
+    items: pl.DataFrame,
+    *,
+    fingerprint: str,
+    models: Sequence[str],
+    fit: str = "refit",
+    split: str = "leave-one-out",
+    tie_seeds: int = 1,
+    seeds: int = 1,
+    bootstrap: int = 0,
+    config: CountsConfig | None = None,
+    diversity: float = DIVERSITY,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """HR and NDCG of the models named, ready for JSON.
+
+    fit: "refit" fits on all of the history, after the pipeline's weights were chosen on each user's last event of it by
+    models that had not seen that event; "train" keeps those models. Either way the whole history is fed in.
+    tie_seeds: how many orders of equal times, the file's first. seeds: how many samples of validation users the weights
+    are chosen on. bootstrap: resamples of the users, for the spread and for the paired differences between the
+    pipeline and each other model. Raises InvalidInput, UnknownName.
+    """
+    _check(models, fit, split, tie_seeds, seeds)
+    tie_orders = tie_seeds if _has_ties(events) else 1
+    protocol = _Protocol(fit, split, tie_orders, seeds, bootstrap, diversity, config or CountsConfig())
+    data = _data(events, items, fingerprint)
+    tell = progress or _silence
+    runs: dict[str, list[_Measured]] = {name: [] for name in models}
+    steps = tie_orders * sum(_runs(name, seeds) for name in models)
+    for tie_seed in range(tie_orders):
+        task = _task(data, split, tie_seed)
+        for name in models:
+            for seed in range(_runs(name, seeds)):
+                tell(sum(map(len, runs.values())), steps, f"{name}, order of ties {tie_seed}")
+                measure = _measure_pipeline if name == "pipeline" else _measure_model
+                runs[name].append(measure(name, task, data, protocol, seed))
+    tell(steps, steps, "done")
+    return _report(runs, data, protocol)
+
+
+def _runs(name: str, seeds: int) -> int:
+    return seeds if name == "pipeline" else 1  # nothing else draws anything
+
+
+def _silence(done: int, total: int, what: str) -> None:
+    """For a caller who wants no progress."""
+
+
+def _data(events: pl.DataFrame, items: pl.DataFrame, fingerprint: str) -> _Data:
+    vocabulary = Vocabulary.of([*items["item"], *events["item"].drop_nulls()])
+    texts = texts_of(items, vocabulary)
+    catalogue = Catalogue(
+        Item(ItemId(item), title, "", categories)
+        for item, title, categories in zip(vocabulary.items, texts.titles, texts.categories, strict=True)
+    )
+    return _Data(events, fingerprint, vocabulary, texts, catalogue)
+
+
+def _check(models: Sequence[str], fit: str, split: str, tie_seeds: int, seeds: int) -> None:
+    for name in models:
+        if name not in MODELS:
+            raise UnknownName(f"no model {name!r}; there are {', '.join(MODELS)}")
+    for field, value, choices in (("fit", fit, FITS), ("split", split, SPLITS)):
+        if value not in choices:
+            raise InvalidInput(field, f"{value!r} was given; it is one of {', '.join(choices)}")
+    for field, number in (("tie_seeds", tie_seeds), ("seeds", seeds), ("models", len(models))):
+        if number < 1:
+            raise InvalidInput(field, "at least one is needed")
+
+
+def _task(data: _Data, split: str, tie_seed: int) -> _Task:
+    known = ordered(data.events, tie_seed)
+    parts = hold_out_last(at_least(known, 3)) if split == "leave-one-out" else split_at(known, GLOBAL_QUANTILE)[0]
+    if parts.targets.is_empty():
+        raise InvalidInput("data", f"no user has events enough for the split {split!r}")
+    of_targets = parts.history.join(parts.targets.select("user"), on="user", how="semi", maintain_order="left")
+    fed = sequences(of_targets, data.vocabulary.items)
+    targets = sequences(parts.targets, data.vocabulary.items)
+    if fed.users != targets.users:
+        raise AssertionError("histories and targets are of different users")
+    return _Task(parts.history, fed, targets.items_E)
+
+
+def _measure_model(name: str, task: _Task, data: _Data, protocol: _Protocol, _: int) -> _Measured:
+    start = time.perf_counter()
+    history = task.history if protocol.fit == "refit" else hold_out_last(at_least(task.history, 2)).history
+    model = fit_model(name, sequences(history, data.vocabulary.items), data.texts, protocol.config)
+    fit_s = time.perf_counter() - start
+    return _Measured(_ranks(model, task), fit_s, {})
+
+
+def _ranks(model: ScoresHistories, task: _Task) -> NDArray[np.int64]:
+    recent, whole = task.fed.histories(HISTORY_LENGTH), task.fed.histories()
+    found = []
+    for start in range(0, len(recent), _BLOCK):
+        scores_UN = np.array(model.scores(recent[start : start + _BLOCK]))
+        for place, rows in enumerate(whole[start : start + _BLOCK]):
+            scores_UN[place, rows] = -np.inf
+        found.append(ranks(scores_UN, task.targets_U[start : start + _BLOCK]))
+    return np.concatenate(found)
+
+
+def _measure_pipeline(_: str, task: _Task, data: _Data, protocol: _Protocol, seed: int) -> _Measured:
+    start = time.perf_counter()
+    bundle = fit_bundle(
+        task.history,
+        data.vocabulary,
+        data.texts,
+        fingerprint=data.fingerprint,
+        fit=protocol.fit,
+        config=protocol.config,
+        seed=seed,
+    )
+    fit_s = time.perf_counter() - start
+    pipeline = Pipeline(bundle, data.catalogue, diversity=protocol.diversity)
+    names = data.vocabulary.items
+    ranks_U = np.full(len(task.targets_U), K + 1, np.int64)
+    whole = task.fed.histories()
+    for first in range(0, len(whole), _BLOCK):
+        users = range(first, min(first + _BLOCK, len(whole)))
+        queries = [
+            Query(UserId(task.fed.users[user]), tuple(names[row] for row in whole[user].tolist()), k=K)
+            for user in users
+        ]
+        for user, answer in zip(users, pipeline.recommend(queries), strict=True):
+            target = names[task.targets_U[user]]
+            for place, candidate in enumerate(answer.items, start=1):
+                if candidate.item == target:
+                    ranks_U[user] = place
+    return _Measured(ranks_U, fit_s, bundle.manifest["weights"])
+
+
+def _report(runs: Mapping[str, Sequence[_Measured]], data: _Data, protocol: _Protocol) -> dict[str, Any]:
+    bootstrap = protocol.bootstrap
+    report: dict[str, Any] = {
+        "data": {
+            "users": data.events["user"].n_unique(),
+            "items": len(data.vocabulary),
+            "events": data.events.height,
+            "fingerprint": data.fingerprint,
+        },
+        "protocol": {
+            **asdict(protocol),
+            "split_is": _SPLIT_IS[protocol.split],
+            "ranked": "the whole catalogue without the items of the history; ties against the target",
+            "history_length": HISTORY_LENGTH,
+            "explore": "of no effect here: every item is in the vocabulary",
+        },
+        "models": {name: _figures(measured, bootstrap) for name, measured in runs.items()},
+    }
+    if "pipeline" in runs:
+        chosen = [measured.weights for measured in runs["pipeline"]]
+        report["weights"] = {name: [weights[name] for weights in chosen] for name in chosen[0]}
+        others = {name: _values(measured) for name, measured in runs.items() if name != "pipeline"}
+        if bootstrap and others:
+            pipeline_U = _values(runs["pipeline"])
+            report["comparisons"] = {
+                f"pipeline - {name}": {"ndcg@10": asdict(resampled(pipeline_U - values_U, bootstrap, seed=0))}
+                for name, values_U in others.items()
+            }
+    return report
+
+
+def _figures(measured: Sequence[_Measured], bootstrap: int) -> dict[str, Any]:
+    runs = [summary(run.ranks_U) for run in measured]
+    figures: dict[str, Any] = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+    figures["users"] = len(measured[0].ranks_U)
+    figures["fit_s"] = round(float(np.median([run.fit_s for run in measured])), 3)
+    figures["ndcg@10_runs"] = [run["ndcg@10"] for run in runs]
+    if bootstrap:
+        spread = resampled(_values(measured), bootstrap, seed=0)
+        figures["ndcg@10_low"], figures["ndcg@10_high"] = spread.low, spread.high
+    return figures
+
+
+def _values(measured: Sequence[_Measured]) -> NDArray[np.float64]:
+    """NDCG@10 of each user, the mean over the runs (whose users are the same, in the same order)."""
+    return np.asarray(np.mean([ndcg(run.ranks_U, K) for run in measured], axis=0), np.float64)
+
+
+def _has_ties(events: pl.DataFrame) -> bool:
+    """Whether any user has two events at one time; if none has, every order of ties is the same."""
+    return bool(events.select(pl.struct("user", "at").is_duplicated().any()).item())

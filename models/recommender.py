@@ -1,0 +1,286 @@
+"""Query in, Recommendation out: the pipeline that serving and offline evaluation both run.
+
+    query -> history as rows -> scores of every item -> filters -> the best -> diversity -> new items -> reasons
+
+Shapes: B queries, N items of the vocabulary, P of the best that are diversified, J places of a list.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.events import ItemId
+from models.bundle import Bundle
+from models.catalogue import Catalogue
+from models.counts.neighbours import HISTORY_LENGTH
+from models.counts.popularity import Popularity
+from models.fusion import Fused, Fusion
+from models.queries import Candidate, Query, Recommendation
+from models.stages import FILTERS, Filtered, Shelf, diversify, filtered, new_items, same_category, shelf_of
+from models.vocabulary import Vocabulary
+
+__all__ = ["HISTORY_LENGTH", "Candidate", "Pipeline", "Query", "Recommendation"]
+
+EXPLORE: Final = 0.1
+DIVERSITY: Final = 0.1  # the greatest at which NDCG@10 on validation events is, within its error, that of none
+POOL: Final = 50
+
+
+class Pipeline:
+    """Answers queries from a bundle and a catalogue; immutable, and safe to use from several threads.
+
+    An item's score is the fused evidence of the history plus popularity's term. Where the history says nothing of an
+    item, above all for a user who has none, what is popular and trending decides, below everything with evidence.
+    explore: the largest share of a list that goes to items which the models do not know yet. diversity: 0 ranks by
+    score alone, 1 by difference alone. verb: how a reason names what the user did with the item of the history.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        catalogue: Catalogue,
+        *,
+        explore: float = EXPLORE,
+        diversity: float = DIVERSITY,
+        verb: str = "watched",
+    ) -> None:
+        self._set(bundle.name, bundle.vocabulary, bundle.popularity, catalogue, explore, diversity, verb)
+        self._fusion: Fusion | None = bundle.fusion
+        self._similar = [bundle.tables[name] for name in ("itemknn", "content") if name in bundle.tables]
+
+    @classmethod
+    def popular(
+        cls,
+        catalogue: Catalogue,
+        counts: Mapping[ItemId, float],
+        decayed: Mapping[ItemId, float],
+        *,
+        explore: float = EXPLORE,
+        verb: str = "watched",
+    ) -> "Pipeline":
+        """A pipeline without a bundle: what is popular and trending in these counts, the same for everybody."""
+        vocabulary = Vocabulary.of(counts)
+        pipeline = cls.__new__(cls)
+        popularity = _popularity(vocabulary, counts, decayed)
+        pipeline._set("popularity", vocabulary, popularity, catalogue, explore, 0.0, verb)
+        pipeline._fusion = None
+        pipeline._similar = []
+        return pipeline
+
+    def _set(
+        self,
+        model: str,
+        vocabulary: Vocabulary,
+        popularity: Popularity,
+        catalogue: Catalogue,
+        explore: float,
+        diversity: float,
+        verb: str,
+    ) -> None:
+        self.model = model
+        self._vocabulary = vocabulary
+        self._popularity = popularity
+        self._catalogue = catalogue
+        self._explore = explore
+        self._diversity = diversity
+        self._verb = verb
+        self._cold_N, self._is_trending_N = _cold_start(popularity)
+        self._shelf: Shelf | None = None
+
+    def with_live(self, counts: Mapping[ItemId, float], decayed: Mapping[ItemId, float]) -> "Pipeline":
+        """The same pipeline with these live counts added to the bundle's popularity, and their trend in its place."""
+        live = _popularity(self._vocabulary, counts, decayed)
+        held = self._popularity
+        trending_N = live.trending_N if live.trending_N.any() else held.trending_N
+        pipeline = Pipeline.__new__(Pipeline)
+        popularity = Popularity(held.counts_N + live.counts_N, trending_N)
+        pipeline._set(
+            self.model, self._vocabulary, popularity, self._catalogue, self._explore, self._diversity, self._verb
+        )
+        pipeline._fusion, pipeline._similar, pipeline._shelf = self._fusion, self._similar, self._shelf
+        return pipeline
+
+    def recommend(self, queries: Sequence[Query]) -> list[Recommendation]:
+        """One list a query, in the queries' order; shorter than k where fewer items are left."""
+        if not queries:
+            return []
+        shelf = self._current_shelf()
+        histories = [self._rows(query.history) for query in queries]
+        scores_BN, fused = self._scores(histories)
+        kept = filtered(FILTERS, queries, shelf, scores_BN)
+        most = max(query.k for query in queries)
+        pool_BP = _best(scores_BN, max(POOL, 2 * most) if self._dials(queries).any() else most)
+        every_B1 = np.arange(len(queries))[:, None]
+        values_BP = scores_BN[every_B1, pool_BP]
+        order_BJ = diversify(shelf, pool_BP, values_BP, self._dials(queries), most)
+        items_BJ, values_BJ = pool_BP[every_B1, order_BJ], values_BP[every_B1, order_BJ]
+        because = self._because(fused, histories, items_BJ)
+        return [
+            self._answer(query, place, shelf, kept, items_BJ[place], values_BJ[place], because)
+            for place, query in enumerate(queries)
+        ]
+
+    def rank(self, queries: Sequence[Query], items: Sequence[Sequence[ItemId]]) -> list[list[Candidate]]:
+        """The given items of each query, best first, none filtered; what no model knows stands last."""
+        histories = [self._rows(query.history) for query in queries]
+        if not queries:
+            return []
+        scores_BN, fused = self._scores(histories)
+        row_of = self._vocabulary.row_of
+        ranked = []
+        for place, (_, given) in enumerate(zip(queries, items, strict=True)):
+            known = [item for item in dict.fromkeys(given) if item in row_of]
+            rows = np.array([row_of[item] for item in known], np.int64)
+            values = scores_BN[place, rows]
+            order = np.argsort(-values, kind="stable")
+            because = (
+                self._because(None if fused is None else fused.only(place), [histories[place]], rows[None])
+                if len(rows)
+                else None
+            )
+            candidates = [
+                self._candidate(known[j], int(rows[j]), float(values[j]), self._named(because, 0, int(j)))
+                for j in order.tolist()
+            ]
+            lowest = float(scores_BN[place].min()) - 1.0 if scores_BN.shape[1] else 0.0
+            candidates += [
+                Candidate(item, lowest, "unknown", "not known yet")
+                for item in dict.fromkeys(given)
+                if item not in row_of
+            ]
+            ranked.append(candidates)
+        return ranked
+
+    def similar(self, items: Sequence[ItemId], k: int) -> list[list[Candidate]]:
+        """Up to k items for each, nearest first, hidden ones left out; by shared categories for one that is new."""
+        return [self._similar_to(item, k) for item in items]
+
+    def _rows(self, history: Sequence[ItemId]) -> list[int]:
+        get = self._vocabulary.row_of.get
+        return [row for row in map(get, history[-HISTORY_LENGTH:]) if row is not None]
+
+    def _scores(self, histories: Sequence[list[int]]) -> tuple[NDArray[np.float64], Fused | None]:
+        if self._fusion is None:
+            return np.tile(self._cold_N, (len(histories), 1)), None
+        fused = self._fusion.score(histories)
+        scores_BN = fused.evidence_BN + self._fusion.popular_N
+        below_BN = self._cold_N + (scores_BN.min(axis=1, initial=0.0, keepdims=True) - 1.0)
+        np.copyto(scores_BN, below_BN, where=fused.evidence_BN == 0)
+        return scores_BN, fused
+
+    def _dials(self, queries: Sequence[Query]) -> NDArray[np.float64]:
+        return np.array([self._diversity if query.diversity is None else query.diversity for query in queries])
+
+    def _because(
+        self, fused: Fused | None, histories: Sequence[list[int]], items_BJ: NDArray[np.int64]
+    ) -> list[list[ItemId | None]]:
+        """The item of the history that speaks most for each place, if any does."""
+        if fused is None or not items_BJ.shape[1]:
+            return [[None] * items_BJ.shape[1]] * len(histories)
+        names = self._vocabulary.items
+        steps_BJ = fused.gathered.because(items_BJ, fused.scales_BM).tolist()
+        return [
+            [None if step < 0 else names[history[-1 - step]] for step in steps]
+            for history, steps in zip(histories, steps_BJ, strict=True)
+        ]
+
+    @staticmethod
+    def _named(because: list[list[ItemId | None]] | None, place: int, j: int) -> ItemId | None:
+        return because[place][j] if because is not None else None
+
+    def _answer(
+        self,
+        query: Query,
+        place: int,
+        shelf: Shelf,
+        kept: Filtered,
+        items_J: NDArray[np.int64],
+        values_J: NDArray[np.float64],
+        because: list[list[ItemId | None]],
+    ) -> Recommendation:
+        names = self._vocabulary.items
+        found = [
+            self._candidate(names[row], row, value, cause)
+            for row, value, cause in zip(items_J.tolist(), values_J.tolist(), because[place], strict=True)
+            if value > -np.inf
+        ][: query.k]
+        if shelf.new_ids:
+            found = self._with_new(query, shelf, found)
+        removed_items = kept.listed(place, names) if query.list_removed else ()
+        return Recommendation(query.id, tuple(found), kept.counts(place), self.model, query.as_of, removed_items)
+
+    def _candidate(self, item: ItemId, row: int, score: float, because: ItemId | None) -> Candidate:
+        if because is not None:
+            reason = f"because you {self._verb} {self._catalogue.title(because)}"
+            return Candidate(item, score, "counts", reason, because)
+        if self._is_trending_N[row]:
+            return Candidate(item, score, "trending", "trending this week")
+        return Candidate(item, score, "popular", "popular")
+
+    def _with_new(self, query: Query, shelf: Shelf, found: list[Candidate]) -> list[Candidate]:
+        """The list with its last places given to new items: the share that explores, and what would stay empty."""
+        slots = max(int(self._explore * query.k), query.k - len(found))
+        low = found[-1].score if found else 0.0
+        fresh = [
+            Candidate(item, low, "new", f"new in {category}" if category else "new")
+            for item, category in new_items(self._catalogue, shelf, query, slots, anything=len(found) < query.k)
+        ]
+        return found[: query.k - len(fresh)] + fresh
+
+    def _similar_to(self, item: ItemId, k: int) -> list[Candidate]:
+        shelf = self._current_shelf()
+        row = self._vocabulary.row_of.get(item)
+        if row is None or not self._similar:
+            values_N, reason = same_category(self._catalogue, shelf, item), "of the same categories as"
+        else:
+            values_N, reason = np.zeros(len(self._vocabulary)), "chosen with"
+            for table in self._similar:
+                weights_K = table.weights_NK[row]
+                np.add.at(values_N, table.neighbours_NK[row], weights_K / (weights_K.max() or 1.0))
+            values_N[row] = 0.0
+        values_N[shelf.hidden_N] = 0.0
+        order = np.argsort(-values_N, kind="stable")[:k]
+        reason = f"{reason} {self._catalogue.title(item)}"
+        return [
+            Candidate(self._vocabulary.items[other], float(values_N[other]), "similar", reason, item)
+            for other in order.tolist()
+            if values_N[other] > 0
+        ]
+
+    def _current_shelf(self) -> Shelf:
+        shelf = self._shelf
+        if shelf is None or shelf.version != self._catalogue.version:
+            shelf = self._shelf = shelf_of(self._catalogue, self._vocabulary)
+        return shelf
+
+
+def _best(scores_BN: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+    """rows_BP of the greatest scores, greatest first."""
+    n_items = scores_BN.shape[1]
+    most = min(most, n_items)
+    if most < n_items:
+        rows_BP = np.argpartition(scores_BN, n_items - most, axis=1)[:, n_items - most :]
+    else:
+        rows_BP = np.tile(np.arange(n_items), (len(scores_BN), 1))
+    every_B1 = np.arange(len(scores_BN))[:, None]
+    order_BP = np.argsort(-scores_BN[every_B1, rows_BP], axis=1, kind="stable")
+    return np.asarray(rows_BP[every_B1, order_BP])
+
+
+def _popularity(vocabulary: Vocabulary, counts: Mapping[ItemId, float], decayed: Mapping[ItemId, float]) -> Popularity:
+    """Live counts as rows of a vocabulary; other items are left out."""
+    return Popularity(
+        np.fromiter((counts.get(item, 0.0) for item in vocabulary.items), np.float32, len(vocabulary)),
+        np.fromiter((decayed.get(item, 0.0) for item in vocabulary.items), np.float32, len(vocabulary)),
+    )
+
+
+def _cold_start(popularity: Popularity) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(score in [0, 1) of each item for somebody new, whether it owes more to the trend than to all time)."""
+    shares_N, trends_N = (
+        values_N.astype(np.float64) / (float(values_N.max(initial=0.0)) or 1.0)
+        for values_N in (popularity.counts_N, popularity.trending_N)
+    )
+    return (shares_N + trends_N) * 0.499, trends_N > shares_N

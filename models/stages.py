@@ -1,0 +1,248 @@
+"""The stages of a pipeline that are not scoring: filters, diversity, new items.
+
+Shapes: B queries, N items of the vocabulary, P candidates, J places of a list, F new items, R category bits.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.events import ItemId
+from models.catalogue import Catalogue
+from models.queries import Query
+from models.vocabulary import Vocabulary
+
+PROFILE_LENGTH: Final = 20  # history items whose categories say what a user likes
+PROFILE_DECAY: Final = 0.9  # of each step back in the history
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
+    """One version of the catalogue in the rows of a vocabulary.
+
+    rows_N: the catalogue's row of each item, -1 for one that it lacks. packed_NR8: categories as bits, eight to a byte.
+    new_ids: items of the catalogue that are not hidden and that the vocabulary lacks; new_FR: their categories, as
+    vectors of length one.
+    """
+
+    version: int
+    catalogue: Catalogue
+    vocabulary: Vocabulary
+    rows_N: NDArray[np.int64]
+    hidden_N: NDArray[np.bool_]
+    any_hidden: bool
+    packed_NR8: NDArray[np.uint8]
+    any_category: bool
+    new_ids: Sequence[ItemId]
+    new_FR: NDArray[np.float32]
+
+
+# Which items a filter removes for each query, true where removed (shapes that broadcast to BN); None for no item.
+Filter = Callable[[Sequence[Query], Shelf], NDArray[np.bool_] | None]
+
+
+def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary) -> Shelf:
+    """The catalogue as it is now."""
+    snapshot = catalogue.snapshot()
+    rows_N = catalogue.rows(vocabulary.items)
+    rows_N[rows_N >= snapshot.count] = -1  # came after the snapshot
+    known_N = rows_N >= 0
+    hidden_N = snapshot.hidden_C[rows_N] & known_N
+    packed_NR8 = np.where(known_N[:, None], snapshot.packed_CR8[rows_N], np.uint8(0))
+    is_new_C = ~snapshot.hidden_C[: snapshot.count]
+    is_new_C[rows_N[known_N]] = False
+    new_rows_F = np.flatnonzero(is_new_C)
+    return Shelf(
+        snapshot.version,
+        catalogue,
+        vocabulary,
+        rows_N,
+        hidden_N,
+        bool(hidden_N.any()),
+        packed_NR8,
+        snapshot.used_bits > 0,
+        [snapshot.items[row].id for row in new_rows_F.tolist()],
+        _directions(snapshot.packed_CR8[new_rows_F]),
+    )
+
+
+def seen(queries: Sequence[Query], shelf: Shelf) -> NDArray[np.bool_] | None:
+    """Removes what the user has seen, the history included."""
+    return _listed([chain(query.seen, query.history) for query in queries], shelf)
+
+
+def hidden(_: Sequence[Query], shelf: Shelf) -> NDArray[np.bool_] | None:
+    """Removes what the catalogue hides."""
+    return shelf.hidden_N if shelf.any_hidden else None
+
+
+def excluded(queries: Sequence[Query], shelf: Shelf) -> NDArray[np.bool_] | None:
+    """Removes what the query excludes."""
+    return _listed([query.exclude for query in queries], shelf) if any(query.exclude for query in queries) else None
+
+
+def category(queries: Sequence[Query], shelf: Shelf) -> NDArray[np.bool_] | None:
+    """Removes what has none of the categories that the query names."""
+    if not any(query.categories for query in queries):
+        return None
+    mask_BN = np.zeros((len(queries), len(shelf.rows_N)), np.bool_)
+    for place, query in enumerate(queries):
+        if query.categories:
+            rows_N = shelf.rows_N
+            mask_BN[place] = ~np.isin(rows_N, shelf.catalogue.rows_in(query.categories))
+    return mask_BN
+
+
+FILTERS: Final[Mapping[str, Filter]] = {"seen": seen, "hidden": hidden, "excluded": excluded, "category": category}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filtered:
+    """What was removed and why. removed_by_BN: 0 where kept, else one more than the place in `reasons`."""
+
+    reasons: tuple[str, ...]
+    removed_by_BN: NDArray[np.uint8]
+    counts_BR: list[list[int]]
+
+    def counts(self, place: int) -> dict[str, int]:
+        """How many items each filter removed for one query; those that removed none are left out."""
+        return {reason: count for reason, count in zip(self.reasons, self.counts_BR[place], strict=True) if count}
+
+    def listed(self, place: int, names: Sequence[ItemId]) -> tuple[tuple[ItemId, str], ...]:
+        """Every item that was removed for one query, with the reason."""
+        removed_by_N = self.removed_by_BN[place]
+        return tuple((names[row], self.reasons[removed_by_N[row] - 1]) for row in np.flatnonzero(removed_by_N).tolist())
+
+
+def filtered(
+    filters: Mapping[str, Filter], queries: Sequence[Query], shelf: Shelf, scores_BN: NDArray[np.float64]
+) -> Filtered:
+    """Sets the scores of removed items to -inf, in place; an item counts for the first filter that removes it."""
+    removed_by_BN = np.zeros(scores_BN.shape, np.uint8)
+    counts_RB = np.zeros((len(filters), len(queries)), np.int64)
+    for number, keeps in enumerate(filters.values()):
+        mask_BN = keeps(queries, shelf)
+        if mask_BN is not None:
+            first_BN = mask_BN & (removed_by_BN == 0) if number else mask_BN
+            np.copyto(removed_by_BN, number + 1, where=first_BN)
+            counts_RB[number] = np.count_nonzero(first_BN, axis=1)
+    np.copyto(scores_BN, -np.inf, where=removed_by_BN.view(np.bool_))
+    return Filtered(tuple(filters), removed_by_BN, counts_RB.T.tolist())
+
+
+def diversify(
+    shelf: Shelf,
+    rows_BP: NDArray[np.int64],
+    scores_BP: NDArray[np.float64],
+    dials_B: NDArray[np.float64],
+    most: int,
+) -> NDArray[np.int64]:
+    """order_BJ: places in P of the list, at most `most`, by maximal marginal relevance.
+
+    Carbonell and Goldstein (1998): each place goes to the greatest (1 - dial) * relevance - dial * similarity, where
+    relevance is the score scaled to [0, 1] over the candidates and similarity the greatest cosine of categories with an
+    item placed before. scores_BP: greatest first, -inf for what was removed.
+    """
+    most = min(most, rows_BP.shape[1])
+    n_lists = len(rows_BP)
+    if not (shelf.any_category and dials_B.any()) or most == 0:
+        return np.tile(np.arange(most), (n_lists, 1))
+    directions_BPR = _directions(shelf.packed_NR8[rows_BP])
+    cosines_BPP = np.matmul(directions_BPR, directions_BPR.transpose(0, 2, 1))
+    dials_B1 = dials_B[:, None]
+    kept_BP = np.isfinite(scores_BP)
+    lowest_B1 = np.where(kept_BP, scores_BP, np.inf).min(axis=1, keepdims=True)
+    lowest_B1[~np.isfinite(lowest_B1)] = 0.0
+    relevance_BP = np.where(kept_BP, scores_BP, lowest_B1) - lowest_B1
+    merits_BP = relevance_BP * ((1 - dials_B1) / np.maximum(relevance_BP[:, :1], 1e-12))
+    merits_BP[~kept_BP] = -np.inf
+    cosines_BPP *= dials_B1[:, :, None]
+    # A loop over lists of vectors beats one over places of batches: it needs no gathers, and most batches are small.
+    lists = zip(merits_BP, cosines_BPP, kept_BP.sum(axis=1).tolist(), strict=True)
+    return np.array([_greedy(merits_P, cosines_PP, most, kept) for merits_P, cosines_PP, kept in lists])
+
+
+def _greedy(merits_P: NDArray[np.float64], cosines_PP: NDArray[np.float32], most: int, kept: int) -> list[int]:
+    """Places in the order in which each has the greatest merit less its greatest cosine with those before it.
+
+    The first `kept` places are in play; the others follow where they do not fill the list.
+    """
+    order: list[int] = []
+    penalties_P = np.zeros_like(merits_P)
+    for _ in range(min(most, kept)):
+        picked = int((merits_P - penalties_P).argmax())
+        order.append(picked)
+        np.maximum(penalties_P, cosines_PP[picked], out=penalties_P)
+        merits_P[picked] = -np.inf
+    return [*order, *range(kept, most)]
+
+
+def new_items(
+    catalogue: Catalogue, shelf: Shelf, query: Query, most: int, *, anything: bool
+) -> list[tuple[ItemId, str]]:
+    """Up to `most` items that no model knows, each with the category that the user likes most of its own.
+
+    They are ranked by the cosine of their categories with those of the newest history items, and differ from user to
+    user among equals, so that every one is tried on somebody. anything: whether items of other categories may follow.
+    """
+    if most <= 0 or not shelf.new_ids:
+        return []
+    history = [item for item in map(catalogue.get, query.history[-PROFILE_LENGTH:]) if item is not None]
+    liked: Counter[str] = Counter()
+    for back, item in enumerate(reversed(history)):
+        for name in item.categories:
+            liked[name] += PROFILE_DECAY**back  # type: ignore[assignment]  # weights, not counts
+    rows = catalogue.rows([item.id for item in history])
+    decays = PROFILE_DECAY ** np.arange(len(rows))[::-1]
+    profile_R = decays @ _directions(catalogue.snapshot().packed_CR8[rows])
+    affinity_F = shelf.new_FR @ (profile_R / (np.linalg.norm(profile_R) or 1.0)).astype(np.float32)
+    turns_F = (np.arange(len(affinity_F)) * 2_654_435_761 + crc32(query.user.encode("utf-8", "replace"))) % 65_536
+    chosen: list[tuple[ItemId, str]] = []
+    for place in np.lexsort((turns_F, -affinity_F.round(4))).tolist():
+        if len(chosen) == most or not (anything or affinity_F[place] > 0):
+            break
+        identity = shelf.new_ids[place]
+        found = catalogue.get(identity)
+        if found is not None and _is_allowed(identity, found.categories, query):
+            chosen.append((identity, max(found.categories, key=lambda name: liked[name], default="")))
+    return chosen
+
+
+def same_category(catalogue: Catalogue, shelf: Shelf, item: ItemId) -> NDArray[np.float64]:
+    """values_N: the cosine of each item's categories with those of one item of the catalogue; 0 for itself."""
+    row = int(catalogue.rows([item])[0])
+    if row < 0:
+        return np.zeros(len(shelf.rows_N))
+    direction_R = _directions(catalogue.snapshot().packed_CR8[row : row + 1])[0]
+    values_N: NDArray[np.float64] = np.asarray(_directions(shelf.packed_NR8) @ direction_R, np.float64)
+    values_N[shelf.rows_N == row] = 0.0
+    return values_N
+
+
+def _is_allowed(item: ItemId, categories: Sequence[str], query: Query) -> bool:
+    if item in query.seen or item in query.history or item in query.exclude:
+        return False
+    return not query.categories or any(name in query.categories for name in categories)
+
+
+def _listed(items: Sequence[Iterable[ItemId]], shelf: Shelf) -> NDArray[np.bool_]:
+    """True at the rows of the items listed for each query."""
+    get = shelf.vocabulary.row_of.get
+    n_items = len(shelf.rows_N)
+    mask_BN = np.zeros((len(items), n_items), np.bool_)
+    for place, listed in enumerate(items):
+        mask_BN[place, [row for row in map(get, listed) if row is not None]] = True
+    return mask_BN
+
+
+def _directions(packed_R8: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Categories as vectors of length one; zeros for an item that has none."""
+    bits_R = np.unpackbits(packed_R8, axis=-1).astype(np.float32)
+    norms = np.sqrt(bits_R.sum(axis=-1, keepdims=True))
+    return np.asarray(bits_R / np.maximum(norms, 1.0), np.float32)

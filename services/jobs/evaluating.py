@@ -1,0 +1,49 @@
+"""The evaluation of rankings, as a table for people or JSON for machines."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from features.datasets import fingerprint
+from models.evaluation import evaluate_ranking
+from services.console import out, print_json, progress
+from services.jobs.loading import load_or_pull
+from services.settings import Settings
+
+
+def evaluate_and_report(
+    settings: Settings,
+    data: str,
+    models: Sequence[str],
+    fit: str,
+    split: str,
+    tie_seeds: int,
+    seeds: int,
+    bootstrap: int,
+    *,
+    json: bool,
+) -> None:
+    """Evaluates and prints. Raises InvalidInput for an unknown fit or split, UnknownName for a data set or a model."""
+    dataset = load_or_pull(data, settings)
+    with progress("evaluating") as advance:
+        report = evaluate_ranking(
+            dataset.events,
+            dataset.items,
+            fingerprint=fingerprint(dataset),
+            models=models,
+            fit=fit,
+            split=split,
+            tie_seeds=tie_seeds,
+            seeds=seeds,
+            bootstrap=bootstrap,
+            progress=advance,
+        )
+    report = {"evaluate": "ranking", **report}
+    if json:
+        print_json(report)
+        return
+    table = Table("model", "NDCG@10", "HR@10", "NDCG@5", "HR@5", "fit s", title=f"{dataset.name}, {fit}, {split}")
+    for name, measures in report["models"].items():
+        figures = [f"{measures[measure]:.4f}" for measure in ("ndcg@10", "hr@10", "ndcg@5", "hr@5")]
+        table.add_row(name, *figures, f"{measures['fit_s']:.1f}")
+    out.print(table)

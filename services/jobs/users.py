@@ -1,0 +1,48 @@
+"""Exporting and erasing one user from the command line."""
+
+import time
+from threading import Event as Signal
+from typing import Any
+
+import orjson
+
+from features.errors import LogUnavailable
+from features.events import UserId, encode_event
+from services.erasing import erase
+from services.ingesting import GROUP
+from services.settings import Settings
+from services.wiring import backends
+from streaming.ingest import follow, into_profiles
+from streaming.log import Stream
+
+
+def export_user(settings: Settings, user: str) -> dict[str, Any]:
+    """Everything that the profile store keeps about a user, ready for JSON."""
+    with backends(settings) as opened:
+        [history] = opened.patient.read([UserId(user)])
+    return {
+        "user_id": user,
+        "as_of": None if history.as_of is None else str(history.as_of),
+        "events": [orjson.Fragment(encode_event(event)) for event in history.events],
+        "items_seen": sorted(history.seen),
+    }
+
+
+def erase_user(settings: Settings, user: str, now: float) -> dict[str, Any]:
+    """Erases a user; where no ingest runs to apply the order, applies it here. Returns what was erased."""
+    with backends(settings) as opened:
+        report = erase(UserId(user), opened.patient, opened.log, opened.dead_letters, now)
+        try:
+            consumer = opened.log.consumer(Stream.EVENTS, GROUP)
+        except LogUnavailable:
+            return report | {"applied_by": "the running ingest"}
+        try:
+            prepare = into_profiles(opened.patient, opened.dead_letters, time.time)
+            follow(consumer, prepare, opened.patient, GROUP, Signal(), until_end=True)
+        finally:
+            consumer.close()
+        if opened.owns_store:
+            opened.patient.rewrite_append_only_file()
+            while opened.patient.rewriting():
+                time.sleep(0.02)
+    return report | {"applied_by": "this command"}

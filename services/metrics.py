@@ -1,0 +1,40 @@
+"""What a process counts and times, for Prometheus."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from streaming.ingest import Applied
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """One registry a process; names as Prometheus writes them, units in the name."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "tasteprint_requests_total", "Requests answered.", ["method", "route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "tasteprint_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+        self.records = Counter(
+            "tasteprint_ingested_records_total", "Records applied.", ["stream"], registry=self.registry
+        )
+        self.dead_letters = Counter(
+            "tasteprint_dead_letters_total", "Records that could not be applied.", ["stream"], registry=self.registry
+        )
+        self.lag = Gauge("tasteprint_ingest_lag_records", "Records not applied yet.", ["stream"], registry=self.registry)
+        self.impressions_dropped = Gauge(
+            "tasteprint_impressions_dropped", "Impressions dropped since the start.", registry=self.registry
+        )
+        self.degraded = Counter("tasteprint_degraded_total", "Answers that did without something.", registry=self.registry)
+
+    def applied(self, applied: Applied) -> None:
+        """Counts one batch of the ingest."""
+        self.records.labels(applied.stream).inc(applied.records)
+        self.dead_letters.labels(applied.stream).inc(applied.dead)
+
+    def expose(self) -> tuple[bytes, str]:
+        """The registry's text and its media type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST

@@ -1,0 +1,57 @@
+"""The long-running processes: start, run until a signal, drain."""
+
+import logging
+import signal
+import time
+from typing import Any
+
+import uvicorn
+
+from services.ingesting import start_ingest
+from services.settings import Settings
+from services.threads import Threads
+from services.wiring import backends
+from streaming.ingest import Applied
+
+logger = logging.getLogger(__name__)
+
+
+def run_server(settings: Settings, *, ingest: bool) -> None:
+    """Serves until SIGTERM or SIGINT; then answers what has come in, applies what is in hand, and closes."""
+    from services.api.app import create_app
+    from services.serving import Serving
+
+    with backends(settings) as opened:
+        serving = Serving(settings, opened, time.time, ingest=ingest)
+        config = uvicorn.Config(
+            create_app(serving),
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,  # paths hold user ids; the metrics count routes
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.drain_seconds),
+        )
+        uvicorn.Server(config).run()
+
+
+def run_ingest(settings: Settings, *, until_end: bool) -> dict[str, Any]:
+    """Applies the log until a signal comes or, with until_end, until nothing is left; counts by stream."""
+    threads = Threads()
+    counts: dict[str, Any] = {"events": 0, "items": 0, "dead_letters": 0}
+
+    def report(applied: Applied) -> None:
+        counts[applied.stream.value] += applied.records
+        counts["dead_letters"] += applied.dead
+
+    start = time.perf_counter()
+    with backends(settings) as opened:
+        for signalled in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signalled, lambda *_: threads.stop.set())
+        start_ingest(opened, threads, time.time, report, until_end=until_end)
+        threads.join()
+    counts["seconds"] = round(time.perf_counter() - start, 3)
+    counts["problems"] = threads.problems()
+    return counts

@@ -1,0 +1,136 @@
+"""A server's working parts, put together and kept fresh: what the routes call."""
+
+import logging
+from collections.abc import Callable
+from threading import Event as Signal
+from typing import Final
+
+from features.errors import InvalidInput
+from features.items import parse_item
+from models.catalogue import Catalogue
+from models.recommender import Pipeline
+from services.api.batching import Batcher
+from services.bundles import current_bundle
+from services.impressions import ImpressionWriter
+from services.ingesting import start_ingest
+from services.live import LivePopularity, tail
+from services.metrics import Metrics
+from services.recommending import Ask, Recommender
+from services.settings import Settings
+from services.threads import Threads
+from services.wiring import Backends
+from streaming.log import Record, Stream
+
+REFRESH_SECONDS: Final = 1.0  # between two looks at what is popular now
+
+logger = logging.getLogger(__name__)
+
+
+class Serving:
+    """Everything behind the routes of one process. `start` reads the catalogue and begins to follow the log.
+
+    ingest: whether this process applies the log to the store too. clock: epoch seconds.
+    """
+
+    def __init__(self, settings: Settings, backends: Backends, clock: Callable[[], float], *, ingest: bool) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.log = backends.log
+        self.store = backends.serving
+        self.dead_letters = backends.dead_letters
+        self.metrics = Metrics()
+        self.catalogue = Catalogue()
+        self.popularity = LivePopularity(settings.trend_half_life_days * 86_400)
+        self.bundle = current_bundle(settings)
+        self._backends = backends
+        self._ingest = ingest
+        self._threads = Threads()
+        self._items_read = Signal()
+        self._events_read = Signal()
+
+    def start(self) -> None:
+        """Loads the catalogue, starts the threads; requests may be answered from now on, and know more by the second.
+
+        Raises StoreUnavailable, and LogUnavailable when `ingest` and another process is ingesting already.
+        """
+        self.catalogue.put(self._backends.patient.items())
+        if self._ingest:
+            start_ingest(self._backends, self._threads, self.clock, self.metrics.applied)
+        self.impressions = ImpressionWriter(self.log, self.clock)
+        popular = self._popular()
+        self.recommender = Recommender(
+            self.store,
+            self.catalogue,
+            self._pipeline(popular),
+            popular,
+            self.impressions,
+            self.clock,
+            self.settings.history_limit,
+        )
+        self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
+        self._follow(Stream.ITEMS, self._take_items, self._items_read)
+        self._follow(Stream.EVENTS, self._take_events, self._events_read)
+        self._threads.start("watching what is popular", self._refresh)
+
+    def close(self) -> None:
+        """Answers what waits, finishes the batches in hand, writes the impressions."""
+        self.batcher.close()
+        self._threads.close()
+        self.impressions.close()
+
+    def problems(self) -> list[str]:
+        """Why requests should not be sent here; empty when they should."""
+        problems = self._threads.problems()
+        if not self._items_read.is_set():
+            problems.append("the catalogue is being read")
+        if not self._events_read.is_set():
+            problems.append("the newest events are being counted")
+        return problems
+
+    def _follow(self, stream: Stream, take: Callable[[list[Record]], None], caught_up: Signal) -> None:
+        consumer = self.log.consumer(stream, None)
+        if stream is Stream.EVENTS:
+            for partition in consumer.partitions:
+                consumer.seek(partition, offset=-max(self.settings.trend_events // len(consumer.partitions), 1))
+
+        def run() -> None:
+            try:
+                tail(consumer, take, self._threads.stop, caught_up)
+            finally:
+                consumer.close()
+
+        self._threads.start(f"following {stream}", run)
+
+    def _take_items(self, records: list[Record]) -> None:
+        now = self.clock()
+        items = []
+        for record in records:
+            try:
+                items.append(parse_item(record.value, now))
+            except InvalidInput:
+                continue  # the ingest has it among the dead letters
+        self.catalogue.put(items)
+
+    def _take_events(self, records: list[Record]) -> None:
+        self.popularity.take(records, self.clock())
+
+    def _refresh(self) -> None:
+        """Puts what is popular now into the pipelines, when it has changed."""
+        counted = -1
+        while not self._threads.stop.wait(REFRESH_SECONDS if counted >= 0 else 0.05):
+            version = self.popularity.version
+            if version != counted and self._events_read.is_set():
+                popular = self._popular()
+                self.recommender.popular = popular
+                self.recommender.pipeline = self._pipeline(popular)
+                counted = version
+
+    def _popular(self) -> Pipeline:
+        counts, decayed = self.popularity.counts()
+        return Pipeline.popular(self.catalogue, counts, decayed, explore=self.settings.explore)
+
+    def _pipeline(self, popular: Pipeline) -> Pipeline:
+        if self.bundle is None:
+            return popular
+        counts, decayed = self.popularity.counts()
+        return Pipeline(self.bundle, self.catalogue, explore=self.settings.explore).with_live(counts, decayed)

@@ -1,0 +1,57 @@
+"""From settings to objects: the only module that knows every backend."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.embedded import EmbeddedServer
+from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
+from services.settings import Settings
+from streaming.dead_letters import DeadLetters
+from streaming.log import EventLog
+from streaming.sqlite_log import SqliteLog
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """What a process talks to. serving: impatient, for requests. patient: for consumers and jobs.
+
+    owns_store: the store is the embedded one, so its files are ours to look after.
+    """
+
+    log: EventLog
+    serving: ProfileStore
+    patient: ProfileStore
+    dead_letters: DeadLetters
+    owns_store: bool
+
+
+@contextmanager
+def backends(settings: Settings) -> Iterator[Backends]:
+    """Opens everything, starting the embedded server when no other is set; closes it in the opposite order."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if settings.redis_url is None:
+            url = stack.enter_context(EmbeddedServer(settings.home)).url
+        else:
+            url = settings.redis_url
+        serving = ProfileStore(connect_for_serving(url), settings.tenant, settings.history_limit)
+        stack.callback(serving.close)
+        patient = ProfileStore(connect_for_ingest(url), settings.tenant, settings.history_limit)
+        stack.callback(patient.close)
+        log = open_log(settings)
+        stack.callback(log.close)
+        dead_letters = DeadLetters(settings.home / "dead_letters.sqlite")
+        stack.callback(dead_letters.close)
+        yield Backends(log, serving, patient, dead_letters, settings.redis_url is None)
+
+
+def open_log(settings: Settings) -> EventLog:
+    """The event log that the settings name."""
+    return SqliteLog(settings.log_path, settings.log_partitions, settings.impressions_kept)
+
+
+def bundles_folder(settings: Settings) -> Path:
+    """Where trained bundles are kept, a folder each."""
+    return settings.home / "models"

@@ -1,0 +1,168 @@
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+from toy_frames import marching
+
+from features.errors import BundleRefused, InvalidInput
+from features.events import ItemId, UserId
+from models.bundle import Bundle, load_bundle, save_bundle, train_counts
+from models.catalogue import Catalogue
+from models.counts.fitting import CountsConfig
+from models.recommender import Pipeline, Query
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return train_counts(*marching(users=60, items=20, length=6), fingerprint="toy")
+
+
+def test_a_loaded_bundle_answers_as_the_one_that_was_saved(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path / "bundle")
+    loaded = load_bundle(tmp_path / "bundle")
+    assert loaded.name == bundle.name
+    assert loaded.manifest == json.loads(json.dumps(bundle.manifest))
+    asked = [Query(UserId("ann"), (ItemId("i3"), ItemId("i4"))), Query(UserId("bob"))]
+    assert Pipeline(loaded, Catalogue()).recommend(asked) == Pipeline(bundle, Catalogue()).recommend(asked)
+
+
+def test_the_same_data_makes_the_same_bundle_and_other_data_another(bundle: Bundle) -> None:
+    events, items = marching(users=60, items=20, length=6)
+    assert train_counts(events, items, fingerprint="toy").name == bundle.name
+    assert train_counts(events[:-1], items, fingerprint="toy").name != bundle.name
+
+
+def test_the_manifest_says_what_was_fitted(bundle: Bundle) -> None:
+    assert bundle.manifest["data"] == {"fingerprint": "toy", "users": 60, "items": 20, "events": 360}
+    assert bundle.manifest["fit"] == "all"
+    assert set(bundle.manifest["weights"]) == {"pctm", "itemknn", "ease", "content", "popularity"}
+    assert len(bundle.manifest["weights"]) <= 10
+
+
+def test_a_large_catalogue_is_fitted_without_ease() -> None:
+    config = CountsConfig(ease_most_items=19)
+    assert "ease" not in train_counts(*marching(60, 20, 6), fingerprint="toy", config=config).tables
+
+
+@pytest.mark.parametrize(("fit", "unseen"), [("refit", 1), ("train", 2)])
+def test_held_out_events_do_not_reach_the_models(fit: str, unseen: int) -> None:
+    events, items = marching(users=30, items=20, length=6)
+    # Every user's last events become another item, the same for all: a model that saw one would change by it.
+    last = np.arange(events.height) % 6 >= 6 - unseen
+    other = events.with_columns(
+        item=np.where(last, "i0", events["item"].to_numpy().astype(object))  # type: ignore[arg-type]
+    )
+    first, second = (train_counts(frame, items, fingerprint="toy", fit=fit) for frame in (events, other))
+    for name, table in first.tables.items():
+        np.testing.assert_array_equal(table.neighbours_NK, second.tables[name].neighbours_NK)
+        np.testing.assert_array_equal(table.weights_NK, second.tables[name].weights_NK)
+    np.testing.assert_array_equal(first.popularity.counts_N, second.popularity.counts_N)
+    same = first.manifest["weights"] == second.manifest["weights"]
+    assert same == (fit == "refit")  # "train" chooses its weights on the last but one event, and may see that one
+
+
+def test_the_last_event_reaches_neither_models_nor_weights_without_refitting() -> None:
+    events, items = marching(users=30, items=20, length=6)
+    last = np.arange(events.height) % 6 == 5
+    other = events.with_columns(item=np.where(last, "i0", events["item"].to_numpy().astype(object)))  # type: ignore[arg-type]
+    first, second = (train_counts(frame, items, fingerprint="toy", fit="train") for frame in (events, other))
+    assert first.name == second.name
+
+
+def test_an_unknown_fit_and_an_empty_data_set_are_refused() -> None:
+    events, items = marching(users=3, items=5, length=4)
+    with pytest.raises(InvalidInput, match="all, refit, train"):
+        train_counts(events, items, fingerprint="toy", fit="some")
+    with pytest.raises(InvalidInput, match="no user"):
+        train_counts(events.clear(), items, fingerprint="toy")
+
+
+def test_one_event_a_user_is_enough_to_train() -> None:
+    bundle = train_counts(*marching(users=5, items=5, length=1), fingerprint="toy")
+    assert Pipeline(bundle, Catalogue()).recommend([Query(UserId("ann"), (ItemId("i1"),), k=3)])[0].items
+
+
+def test_a_bundle_is_never_written_over_another(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path / "bundle")
+    with pytest.raises(FileExistsError):
+        save_bundle(bundle, tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def truncate(folder: Path) -> None:
+    file = folder / "pctm.safetensors"
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+def lose(folder: Path) -> None:
+    (folder / "itemknn.safetensors").unlink()
+
+
+def lose_the_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def swap_the_vocabulary(folder: Path) -> None:
+    names = json.loads((folder / "vocabulary.json").read_bytes())
+    _publish(folder, "vocabulary.json", json.dumps(names[::-1], separators=(",", ":")).encode())
+
+
+def poison(folder: Path) -> None:
+    arrays = load((folder / "pctm.safetensors").read_bytes())
+    arrays["weights"][0, 0] = np.nan
+    _publish(folder, "pctm.safetensors", save(arrays))
+
+
+def point_nowhere(folder: Path) -> None:
+    arrays = load((folder / "pctm.safetensors").read_bytes())
+    arrays["neighbours"][0, 0] = 20
+    _publish(folder, "pctm.safetensors", save(arrays))
+
+
+def shorten(folder: Path) -> None:
+    arrays = load((folder / "itemknn.safetensors").read_bytes())
+    _publish(folder, "itemknn.safetensors", save({name: array[:-1].copy() for name, array in arrays.items()}))
+
+
+def drop_an_array(folder: Path) -> None:
+    arrays = load((folder / "itemknn.safetensors").read_bytes())
+    _publish(folder, "itemknn.safetensors", save({"weights": arrays["weights"]}))
+
+
+def raise_a_weight(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["weights"]["pctm"] += 1
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _publish(folder: Path, name: str, content: bytes) -> None:
+    """Writes the file and its digest, as somebody would who knows the manifest."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["parts"][name] = sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (truncate, "sha256"),
+        (lose, "cannot be read"),
+        (lose_the_manifest, "manifest"),
+        (swap_the_vocabulary, "vocabulary"),
+        (poison, "not finite"),
+        (point_nowhere, "no row"),
+        (shorten, r"\[19"),
+        (drop_an_array, "neighbours"),
+        (raise_a_weight, "altered"),
+    ],
+)
+def test_a_damaged_bundle_is_refused(bundle: Bundle, tmp_path: Path, damage: Callable[[Path], None], said: str) -> None:
+    save_bundle(bundle, tmp_path / "bundle")
+    damage(tmp_path / "bundle")
+    with pytest.raises(BundleRefused, match=said):
+        load_bundle(tmp_path / "bundle")
