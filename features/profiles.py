@@ -127,7 +127,7 @@ class ProfileStore:
         return marks
 
     def export(self, user: UserId) -> tuple[bytes, tuple[tuple[bytes, float], ...]]:
-        """What the fold has made of this user, as stored: (history, (item, newest time)...). Log positions are not in it."""
+        """What the fold has made of this user, as stored: (history, (item, newest time)...); log positions are not in it."""
         history, seen, _ = self._keys(user_digest(user))
         with _translated():
             encoded: Any = self._client.get(history)
@@ -183,7 +183,7 @@ class ProfileStore:
 
 
 class CircuitBreaker:
-    """After a failure, fails at once for `rest` seconds, so that a dead store is asked once a second and not a thousand times.
+    """After a failure, fails at once for `rest` seconds: a dead store is asked once a second and not a thousand times.
 
     clock: seconds that only grow.
     """

@@ -116,7 +116,10 @@ def data_pull(name: Annotated[str, typer.Argument(help="ml-100k")], json: Json =
 def data_import(
     path: Annotated[str, typer.Argument(help="A file, a folder, or the name of a data set that was pulled.")],
     form: Annotated[str | None, typer.Option("--format", help="Told by the files when not given.")] = None,
-    column: Annotated[list[str] | None, typer.Option(help="user=THEIR_NAME, item=..., at=..., value=..., type=...")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="user=THEIR_NAME, item=..., at=..., value=..., type=...")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the data set, in its events' ids; the file's when not given.")] = None,
     to: Annotated[Path | None, typer.Option(help="Write Parquet here, instead of sending events to the log.")] = None,
     json: Json = False,
 ) -> None:
@@ -124,7 +127,7 @@ def data_import(
     settings = _settings()
     from services.jobs.importing import import_dataset
 
-    _report(import_dataset(settings, path, form, _columns(column or []), to, time.time()), json=json)
+    _report(import_dataset(settings, path, form, _columns(column or []), name, to, time.time()), json=json)
 
 
 def _columns(given: list[str]) -> dict[str, str] | None:
@@ -152,9 +155,15 @@ def train_counts(
 def evaluate_ranking(
     dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
     models: Annotated[str, typer.Option(help="Names with commas between.")] = "popularity,transitions,pipeline",
-    fit: Annotated[str, typer.Option(help="refit: on train and validation, after choosing; train: on train alone.")] = "refit",
-    split: Annotated[str, typer.Option(help="leave-one-out, or global: one point in time for everybody.")] = "leave-one-out",
-    tie_seeds: Annotated[int, typer.Option(min=1, help="Orders of events with equal times; the first is the file's.")] = 1,
+    fit: Annotated[
+        str, typer.Option(help="refit: on train and validation, after choosing; train: on train alone.")
+    ] = "refit",
+    split: Annotated[
+        str, typer.Option(help="leave-one-out, or global: one point in time for everybody.")
+    ] = "leave-one-out",
+    tie_seeds: Annotated[
+        int, typer.Option(min=1, help="Orders of events with equal times; the first is the file's.")
+    ] = 1,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of what is random in fitting.")] = 1,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the users.")] = 1000,
     json: Json = False,

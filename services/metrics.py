@@ -24,11 +24,15 @@ class Metrics:
         self.dead_letters = Counter(
             "tasteprint_dead_letters_total", "Records that could not be applied.", ["stream"], registry=self.registry
         )
-        self.lag = Gauge("tasteprint_ingest_lag_records", "Records not applied yet.", ["stream"], registry=self.registry)
+        self.lag = Gauge(
+            "tasteprint_ingest_lag_records", "Records not applied yet.", ["stream"], registry=self.registry
+        )
         self.impressions_dropped = Gauge(
             "tasteprint_impressions_dropped", "Impressions dropped since the start.", registry=self.registry
         )
-        self.degraded = Counter("tasteprint_degraded_total", "Answers that did without something.", registry=self.registry)
+        self.degraded = Counter(
+            "tasteprint_degraded_total", "Answers that did without something.", registry=self.registry
+        )
 
     def applied(self, applied: Applied) -> None:
         """Counts one batch of the ingest."""

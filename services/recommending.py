@@ -177,6 +177,7 @@ class Recommender:
             "score": candidate.score,
             "source": candidate.source,
             "reason": candidate.reason,
+            "because": candidate.because,
         }
 
 

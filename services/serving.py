@@ -42,6 +42,9 @@ class Serving:
         self.catalogue = Catalogue()
         self.popularity = LivePopularity(settings.trend_half_life_days * 86_400)
         self.bundle = current_bundle(settings)
+        self._trained = self.bundle and Pipeline(
+            self.bundle, self.catalogue, explore=settings.explore, verb=settings.verb
+        )
         self._backends = backends
         self._ingest = ingest
         self._threads = Threads()
@@ -57,12 +60,10 @@ class Serving:
         if self._ingest:
             start_ingest(self._backends, self._threads, self.clock, self.metrics.applied)
         self.impressions = ImpressionWriter(self.log, self.clock)
-        popular = self._popular()
         self.recommender = Recommender(
             self.store,
             self.catalogue,
-            self._pipeline(popular),
-            popular,
+            *self._pipelines(),
             self.impressions,
             self.clock,
             self.settings.history_limit,
@@ -120,17 +121,13 @@ class Serving:
         while not self._threads.stop.wait(REFRESH_SECONDS if counted >= 0 else 0.05):
             version = self.popularity.version
             if version != counted and self._events_read.is_set():
-                popular = self._popular()
-                self.recommender.popular = popular
-                self.recommender.pipeline = self._pipeline(popular)
+                self.recommender.pipeline, self.recommender.popular = self._pipelines()
                 counted = version
 
-    def _popular(self) -> Pipeline:
+    def _pipelines(self) -> tuple[Pipeline, Pipeline]:
+        """The one that answers, and the one that needs no bundle; the same when there is no bundle."""
         counts, decayed = self.popularity.counts()
-        return Pipeline.popular(self.catalogue, counts, decayed, explore=self.settings.explore)
-
-    def _pipeline(self, popular: Pipeline) -> Pipeline:
-        if self.bundle is None:
-            return popular
-        counts, decayed = self.popularity.counts()
-        return Pipeline(self.bundle, self.catalogue, explore=self.settings.explore).with_live(counts, decayed)
+        popular = Pipeline.popular(
+            self.catalogue, counts, decayed, explore=self.settings.explore, verb=self.settings.verb
+        )
+        return popular if self._trained is None else self._trained.with_live(counts, decayed), popular

@@ -183,7 +183,7 @@ def _finish(
 
 
 def _resume(consumer: Consumer, store: ProfileStore, group: str, stop: Signal) -> None:
-    """Goes back a little before the checkpoints; a partition without one, or of another log, starts at its beginning."""
+    """Goes back a little before the checkpoints; a partition without one in this log starts at its beginning."""
     while not stop.is_set():
         try:
             marks = {(mark.position.log_id, mark.position.partition): mark for mark in store.checkpoints(group)}

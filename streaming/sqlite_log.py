@@ -81,7 +81,7 @@ class SqliteLog:
                 together = [self._waiting.popleft() for _ in range(len(self._waiting))]
                 try:
                     self._write(together)
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001 - it rises in every caller that waits
                     for other in together:
                         other.error = error
             if mine.error is not None:
@@ -309,7 +309,9 @@ def _translated(path: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, LogUnavailable):
             raise
-        raise LogUnavailable(f"the log {path} cannot be used ({error}); is the disk full, or the file in use?") from error
+        raise LogUnavailable(
+            f"the log {path} cannot be used ({error}); is the disk full, or the file in use?"
+        ) from error
 
 
 def _only_member(path: Path, stream: Stream, group: str) -> IO[bytes]:

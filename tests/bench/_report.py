@@ -14,13 +14,20 @@ import orjson
 CHECKOUT = Path(__file__).parents[2]
 
 
-def alternate(product: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float]:
-    """The medians of both sides, measured in turn so that what disturbs the machine disturbs both."""
+Figures = Callable[[], tuple[float, ...]]
+
+
+def alternate(product: Figures, peer: Figures, rounds: int) -> tuple[list[float], list[float]]:
+    """The medians of both sides' figures, measured in turn so that what disturbs the machine disturbs both."""
     products, peers = [], []
     for _ in range(rounds):
         products.append(product())
         peers.append(peer())
-    return statistics.median(products), statistics.median(peers)
+    return _medians(products), _medians(peers)
+
+
+def _medians(rounds: Sequence[tuple[float, ...]]) -> list[float]:
+    return [statistics.median(figures) for figures in zip(*rounds, strict=True)]
 
 
 def measure(unit: str, product: float, peer: float | None = None, peer_is: str | None = None) -> dict[str, Any]:
@@ -57,7 +64,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def _commit() -> str:
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
     return asked.stdout.strip() or "unknown"
 
 
