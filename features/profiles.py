@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -82,14 +82,11 @@ class ProfileStore:
 
     def read(self, users: Sequence[UserId]) -> list[UserHistory]:
         """The histories of these users in one round trip; an unknown user has an empty one."""
-        with _translated():
-            pipeline = self._client.pipeline(transaction=False)
-            for user in users:
-                history, seen, meta = self._keys(user_digest(user))
-                pipeline.get(history)
-                pipeline.zrange(seen, 0, -1)
-                pipeline.hgetall(meta)
-            replies = iter(pipeline.execute())
+        commands: list[tuple[str | int, ...]] = []
+        for user in users:
+            history, seen, meta = self._keys(user_digest(user))
+            commands += ("GET", history), ("ZRANGE", seen, 0, -1), ("HGETALL", meta)
+        replies = iter(self._send(commands))
         return [_history(user, *found) for user, *found in zip(users, replies, replies, replies, strict=True)]
 
     def upsert_items(self, items: Iterable[Item]) -> int:
@@ -167,6 +164,19 @@ class ProfileStore:
     def close(self) -> None:
         self._client.close()
 
+    def _send(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
+        """The raw replies of commands sent together: what a client's pipeline does, at a third of its time."""
+        with _translated():
+            connection = self._client.connection_pool.get_connection()
+            try:
+                connection.send_packed_command(connection.pack_commands(commands))
+                return [connection.read_response() for _ in commands]
+            except BaseException:
+                connection.disconnect()  # replies that were not read would be taken for those of the next request
+                raise
+            finally:
+                self._client.connection_pool.release(connection)
+
     def _apply_call(self, batch: UserBatch) -> tuple[Sequence[str], Sequence[Any]]:
         seen = [part for item, at in seen_items(batch.events, batch.erased_at).items() for part in (at, item)]
         field = f"{batch.last.log_id}:{batch.last.partition}"
@@ -232,12 +242,14 @@ class _Script:
         return pipeline.execute()
 
 
-def _history(user: UserId, encoded: bytes | None, seen: list[bytes], meta: dict[bytes, bytes]) -> UserHistory:
+def _history(user: UserId, encoded: bytes | None, seen: list[bytes], meta: Any) -> UserHistory:
     as_of = None
     if meta:
-        field = meta[b"a"]
-        as_of = Position.parse(f"{field.decode()}:{meta[field].decode()}")
-    return UserHistory(user, encoded or b"", frozenset(ItemId(item.decode()) for item in seen), as_of)
+        fields = meta if isinstance(meta, dict) else dict(zip(meta[::2], meta[1::2], strict=True))  # RESP 3, RESP 2
+        log_id, _, partition = fields[b"a"].decode().rpartition(":")
+        as_of = Position(log_id, int(partition), int(fields[fields[b"a"]]))
+    items = cast("frozenset[ItemId]", frozenset(map(bytes.decode, seen)))
+    return UserHistory(user, encoded or b"", items, as_of)
 
 
 @contextmanager

@@ -26,7 +26,8 @@ PROFILE_DECAY: Final = 0.9  # of each step back in the history
 class Shelf:
     """One version of the catalogue in the rows of a vocabulary.
 
-    rows_N: the catalogue's row of each item, -1 for one that it lacks. packed_NR8: categories as bits, eight to a byte.
+    rows_N: the catalogue's row of each item, -1 for one that it lacks. packed_NR8: categories as bits, eight to a byte,
+    in as many bytes as have one.
     new_ids: items of the catalogue that are not hidden and that the vocabulary lacks; new_FR: their categories, as
     vectors of length one.
     """
@@ -54,7 +55,8 @@ def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary) -> Shelf:
     rows_N[rows_N >= snapshot.count] = -1  # came after the snapshot
     known_N = rows_N >= 0
     hidden_N = snapshot.hidden_C[rows_N] & known_N
-    packed_NR8 = np.where(known_N[:, None], snapshot.packed_CR8[rows_N], np.uint8(0))
+    packed_CR8 = snapshot.packed_CR8[:, : max(1, -(-snapshot.used_bits // 8))]
+    packed_NR8 = np.where(known_N[:, None], packed_CR8[rows_N], np.uint8(0))
     is_new_C = ~snapshot.hidden_C[: snapshot.count]
     is_new_C[rows_N[known_N]] = False
     new_rows_F = np.flatnonzero(is_new_C)
@@ -68,7 +70,7 @@ def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary) -> Shelf:
         packed_NR8,
         snapshot.used_bits > 0,
         [snapshot.items[row].id for row in new_rows_F.tolist()],
-        _directions(snapshot.packed_CR8[new_rows_F]),
+        _directions(packed_CR8[new_rows_F]),
     )
 
 
@@ -174,12 +176,13 @@ def _greedy(merits_P: NDArray[np.float64], cosines_PP: NDArray[np.float32], most
     The first `kept` places are in play; the others follow where they do not fill the list.
     """
     order: list[int] = []
-    penalties_P = np.zeros_like(merits_P)
+    gains_PP = merits_P - cosines_PP  # of each place (second) when the first is the nearest of those before it
+    best_P = merits_P.copy()
     for _ in range(min(most, kept)):
-        picked = int((merits_P - penalties_P).argmax())
+        picked = int(best_P.argmax())
         order.append(picked)
-        np.maximum(penalties_P, cosines_PP[picked], out=penalties_P)
-        merits_P[picked] = -np.inf
+        np.minimum(best_P, gains_PP[picked], out=best_P)
+        best_P[picked] = -np.inf
     return [*order, *range(kept, most)]
 
 
@@ -200,7 +203,7 @@ def new_items(
             liked[name] += PROFILE_DECAY**back  # type: ignore[assignment]  # weights, not counts
     rows = catalogue.rows([item.id for item in history])
     decays = PROFILE_DECAY ** np.arange(len(rows))[::-1]
-    profile_R = decays @ _directions(catalogue.snapshot().packed_CR8[rows])
+    profile_R = decays @ _directions(catalogue.snapshot().packed_CR8[rows, : shelf.packed_NR8.shape[1]])
     affinity_F = shelf.new_FR @ (profile_R / (np.linalg.norm(profile_R) or 1.0)).astype(np.float32)
     turns_F = (np.arange(len(affinity_F)) * 2_654_435_761 + crc32(query.user.encode("utf-8", "replace"))) % 65_536
     chosen: list[tuple[ItemId, str]] = []
@@ -219,7 +222,7 @@ def same_category(catalogue: Catalogue, shelf: Shelf, item: ItemId) -> NDArray[n
     row = int(catalogue.rows([item])[0])
     if row < 0:
         return np.zeros(len(shelf.rows_N))
-    direction_R = _directions(catalogue.snapshot().packed_CR8[row : row + 1])[0]
+    direction_R = _directions(catalogue.snapshot().packed_CR8[row, : shelf.packed_NR8.shape[1]])
     values_N: NDArray[np.float64] = np.asarray(_directions(shelf.packed_NR8) @ direction_R, np.float64)
     values_N[shelf.rows_N == row] = 0.0
     return values_N

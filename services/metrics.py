@@ -12,6 +12,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}  # looked up once, not each time
         self.requests = Counter(
             "tasteprint_requests_total", "Requests answered.", ["method", "route", "status"], registry=self.registry
         )
@@ -33,6 +34,15 @@ class Metrics:
         self.degraded = Counter(
             "tasteprint_degraded_total", "Answers that did without something.", registry=self.registry
         )
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts and times one request."""
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = self.requests.labels(method, route, str(status)), self.seconds.labels(route)
+            self._series[method, route, status] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def applied(self, applied: Applied) -> None:
         """Counts one batch of the ingest."""

@@ -32,6 +32,7 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
             access_log=False,  # paths hold user ids; the metrics count routes
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # nothing here depends on the client's address
             timeout_graceful_shutdown=int(settings.drain_seconds),
         )
         uvicorn.Server(config).run()

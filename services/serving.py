@@ -74,8 +74,7 @@ class Serving:
         self._threads.start("watching what is popular", self._refresh)
 
     def close(self) -> None:
-        """Answers what waits, finishes the batches in hand, writes the impressions."""
-        self.batcher.close()
+        """Finishes the batches in hand and writes the impressions."""
         self._threads.close()
         self.impressions.close()
 

@@ -86,9 +86,12 @@ class DeadLetters:
     def forget(self, user: str) -> int:
         """Erases the letters that name the user, as key or anywhere in the record; how many there were."""
         with self._lock, self._translated():
-            return self._connection.execute(
+            deleted = self._connection.execute(
                 "DELETE FROM dead_letters WHERE key = ? OR instr(value, ?) > 0", (user, orjson.dumps(user))
             ).rowcount
+            # SQLite overwrites what it deletes, but not the copies it left behind when it merged pages.
+            self._connection.execute("VACUUM")
+        return deleted
 
     def count(self) -> int:
         with self._lock, self._translated():

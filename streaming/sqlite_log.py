@@ -100,6 +100,8 @@ class SqliteLog:
                 deleted = self._connection.execute(
                     "DELETE FROM records WHERE key = ? AND stream IN (?, ?)", (key, Stream.EVENTS, Stream.IMPRESSIONS)
                 ).rowcount
+            # SQLite overwrites what it deletes, but not the copies it left behind when it split or merged pages.
+            self._connection.execute("VACUUM")
             self._empty_write_ahead_log()
         return deleted
 
@@ -169,12 +171,12 @@ class SqliteConsumer:
         self._log = log
         self._stream = stream
         self._group = group
-        self._membership = None if group is None else _only_member(log.path, stream, group)
         self._turn = count()
-        with _translated(log.path):
-            self._connection = _connect(log.path)
         self._next = dict.fromkeys(self.partitions, 0)
         self._version = -1
+        with _translated(log.path):
+            self._membership = None if group is None else _only_member(log.path, stream, group)
+            self._connection = _connect(log.path)
         if group is not None:
             with _translated(log.path):
                 self._next |= self._connection.execute(
@@ -185,7 +187,7 @@ class SqliteConsumer:
         deadline = clock.monotonic() + wait
         with _translated(self._log.path):
             while True:
-                records = self._take(most) if self._changed() else []
+                records = self._read_if_changed(most)
                 left = deadline - clock.monotonic()
                 if records or left <= 0:
                     return records
@@ -218,16 +220,19 @@ class SqliteConsumer:
         if self._membership is not None:
             self._membership.close()
 
-    def _changed(self) -> bool:
-        """Whether there may be something new: the file's version moved, or the last read left something behind."""
+    def _read_if_changed(self, most: int) -> list[Record]:
+        """Nothing while the file's version stands where the last read that left nothing behind found it."""
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        changed = version != self._version
-        self._version = version
-        return bool(changed)
+        if version == self._version:
+            return []
+        records = self._take(most)
+        self._version = -1 if len(records) == most else version
+        return records
 
     def _take(self, most: int) -> list[Record]:
         """Partition after partition, each time beginning with the next one, so that none starves."""
         records: list[Record] = []
+        read: dict[int, int] = {}
         first = next(self._turn)
         for step in range(len(self.partitions)):
             partition = self.partitions[(first + step) % len(self.partitions)]
@@ -237,14 +242,14 @@ class SqliteConsumer:
                 (self._stream, partition, self._next[partition], most - len(records)),
             ).fetchall()
             if rows:
-                self._next[partition] = rows[-1][0] + 1
+                read[partition] = rows[-1][0] + 1
                 records += [
                     Record(Position(self.log_id, partition, offset), key, value, appended)
                     for offset, key, value, appended in rows
                 ]
             if len(records) == most:
-                self._version = -1  # there may be more behind the limit
                 break
+        self._next |= read  # at the end: a read that fails in the middle has read nothing
         return records
 
     def _end(self, partition: int) -> int:

@@ -31,9 +31,10 @@ def create_app(serving: Serving) -> FastAPI:
 
     app = FastAPI(title="Tasteprint", version="1", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
-    # users last: its shortest route would take the longer ones of the others for ids.
-    for module in (health, events, items, recommendations, models, users):
-        app.include_router(module.router(serving))
+    # The busiest first, and users last: its shortest route would take the longer ones of the others for ids. Laid flat,
+    # since a router within a router is searched twice for each request.
+    for module in (recommendations, events, items, models, health, users):
+        app.router.routes.extend(module.router(serving).routes)
     app.add_middleware(Measured, metrics=serving.metrics)
     return app
 
@@ -62,8 +63,4 @@ class Measured:
             await self._app(scope, receive, noting)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._note(scope["method"], route, status, time.perf_counter() - start)
-
-    def _note(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
+            self._metrics.answered(scope["method"], route, status, time.perf_counter() - start)

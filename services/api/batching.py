@@ -1,13 +1,13 @@
-"""Micro-batching: requests that arrive while one batch is worked on make the next batch.
+"""Micro-batching: requests that have come in while one batch was worked on make the next batch.
 
-Everything below the door is synchronous and takes a sequence; one worker thread calls it, and the event loop stays
-free to read and write sockets. An idle worker takes a single request at once, so nobody waits for company.
+Everything below the door is synchronous and takes a sequence. The event loop itself calls it: a batch takes a few
+milliseconds at most, most of them Python's own, and a thread would only fight the loop for the interpreter. What a slow
+store can cost is bounded by its client's timeout and the circuit breaker.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Condition, Thread
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
@@ -17,55 +17,35 @@ Answered = TypeVar("Answered")
 class Batcher(Generic[Asked, Answered]):
     """Calls `answer` with at most `most` requests at a time; it returns one result a request, in order.
 
-    An exception that `answer` raises is every waiting caller's; a result that is an exception is its caller's alone.
+    An exception that `answer` raises is that of every caller in the batch. To be used in one event loop.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Asked]], Sequence[Answered | Exception]], most: int = 64) -> None:
+    def __init__(self, answer: Callable[[Sequence[Asked]], Sequence[Answered]], most: int = 64) -> None:
         self._answer = answer
         self._most = most
         self._waiting: deque[tuple[Asked, asyncio.Future[Answered]]] = deque()
-        self._changed = Condition()
-        self._closed = False
-        self._worker = Thread(target=self._work, name="batcher", daemon=True)
-        self._worker.start()
 
     def ask(self, asked: Asked) -> "asyncio.Future[Answered]":
-        """The answer to come; to be called in an event loop."""
-        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        with self._changed:
-            self._waiting.append((asked, future))
-            self._changed.notify()
+        """The answer to come: with that of every request that the loop has ready now."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answered] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._work, loop)
+        self._waiting.append((asked, future))
         return future
 
-    def close(self) -> None:
-        """Answers what waits, then stops."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._worker.join()
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            results: Sequence[Answered | Exception]
-            try:
-                results = self._answer([asked for asked, _ in batch])
-            except Exception as error:  # noqa: BLE001 - it rises in every caller that waits for it
-                results = [error] * len(batch)
-            futures = [future for _, future in batch]
-            futures[0].get_loop().call_soon_threadsafe(_resolve, futures, results)
-
-
-def _resolve(futures: "Sequence[asyncio.Future[Answered]]", results: Sequence[Answered | Exception]) -> None:
-    for future, result in zip(futures, results, strict=True):
-        if future.cancelled():
-            continue  # the caller has gone
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        if self._waiting:
+            loop.call_soon(self._work, loop)  # after what else the loop has to do
+        waiting = [(asked, future) for asked, future in batch if not future.cancelled()]  # others have gone
+        if not waiting:
+            return
+        try:
+            results = self._answer([asked for asked, _ in waiting])
+        except Exception as error:  # noqa: BLE001 - it rises in every caller that waits for it
+            for _, future in waiting:
+                future.set_exception(error)
+            return
+        for (_, future), result in zip(waiting, results, strict=True):
             future.set_result(result)
