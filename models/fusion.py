@@ -1,6 +1,6 @@
 """Fusion: several models' scores for a history become one.
 
-Each model's scores are divided by their standard deviation over the catalogue, for each history anew, and added up with
+Each model's scores are divided by their root mean square over the catalogue, for each history anew, and added up with
 one weight a model; log-popularity is one more term. The weights are the maximum of a conditional logit (McFadden, 1974)
 over validation targets: the chance of the target among the items that any model ranks high is the softmax of the fused
 scores. That is convex and smooth, needs no search and no seed beyond the sample, and with five weights it fits half of
@@ -50,7 +50,7 @@ class Fusion:
         """The fused evidence of each history (item rows, oldest first); popularity is not in it yet."""
         gathered = self.stack.gather(histories)
         parts_BMN = gathered.parts()
-        scales_BM = self.weights_F[:-1] / _deviations(parts_BMN)
+        scales_BM = self.weights_F[:-1] / _sizes(parts_BMN)
         evidence_BN = np.matmul(scales_BM[:, None, :], parts_BMN)[:, 0]
         return Fused(evidence_BN, scales_BM, gathered)
 
@@ -78,7 +78,7 @@ def choose_weights(
     for start in range(0, len(users), _BLOCK):
         block = users[start : start + _BLOCK]
         parts_BMN = stack.gather([histories[user] for user in block]).parts()
-        parts_BMN /= _deviations(parts_BMN)[:, :, None]
+        parts_BMN /= _sizes(parts_BMN)[:, :, None]
         for place, user in enumerate(block):
             terms_FN = np.concatenate([parts_BMN[place], popular_N[None]])
             pool_P = _pool(terms_FN, seen[user])
@@ -88,13 +88,10 @@ def choose_weights(
     return _conditional_logit(lessons, len(tables) + 1)
 
 
-def _deviations(parts_BMN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviations over the items; 1 where every score is the same."""
-    n_items = parts_BMN.shape[2]
-    squares_BM = np.einsum("bmn,bmn->bm", parts_BMN, parts_BMN) / n_items
-    means_BM = parts_BMN.sum(axis=2) / n_items
-    variances_BM = squares_BM - means_BM * means_BM
-    return np.where(variances_BM > 1e-18, np.sqrt(np.maximum(variances_BM, 1e-18)), 1.0)
+def _sizes(parts_BMN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root mean squares over the items; almost 0 where every score is 0."""
+    squares_BM = np.einsum("bmn,bmn->bm", parts_BMN, parts_BMN)
+    return np.asarray(np.sqrt(squares_BM / parts_BMN.shape[2] + 1e-18))
 
 
 def _pool(terms_FN: NDArray[np.float64], seen: History) -> NDArray[np.int64]:

@@ -111,10 +111,10 @@ class Pipeline:
         scores_BN, fused = self._scores(histories)
         kept = filtered(FILTERS, queries, shelf, scores_BN)
         most = max(query.k for query in queries)
-        pool_BP = _best(scores_BN, max(POOL, 2 * most) if self._dials(queries).any() else most)
+        dials_B = self._dials(queries)
+        pool_BP, values_BP = _best(scores_BN, max(POOL, 2 * most) if dials_B.any() else most)
         every_B1 = np.arange(len(queries))[:, None]
-        values_BP = scores_BN[every_B1, pool_BP]
-        order_BJ = diversify(shelf, pool_BP, values_BP, self._dials(queries), most)
+        order_BJ = diversify(shelf, pool_BP, values_BP, dials_B, most)
         items_BJ, values_BJ = pool_BP[every_B1, order_BJ], values_BP[every_B1, order_BJ]
         because = self._because(fused, histories, items_BJ)
         return [
@@ -256,17 +256,17 @@ class Pipeline:
         return shelf
 
 
-def _best(scores_BN: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """rows_BP of the greatest scores, greatest first."""
+def _best(scores_BN: NDArray[np.float64], most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(rows_BP, scores_BP) of the greatest scores, greatest first."""
     n_items = scores_BN.shape[1]
-    most = min(most, n_items)
+    every_B1 = np.arange(len(scores_BN))[:, None]
     if most < n_items:
-        rows_BP = np.argpartition(scores_BN, n_items - most, axis=1)[:, n_items - most :]
+        rows_BP = scores_BN.argpartition(n_items - most, axis=1)[:, n_items - most :]
     else:
         rows_BP = np.tile(np.arange(n_items), (len(scores_BN), 1))
-    every_B1 = np.arange(len(scores_BN))[:, None]
-    order_BP = np.argsort(-scores_BN[every_B1, rows_BP], axis=1, kind="stable")
-    return np.asarray(rows_BP[every_B1, order_BP])
+    scores_BP = scores_BN[every_B1, rows_BP]
+    order_BP = (-scores_BP).argsort(axis=1, kind="stable")
+    return rows_BP[every_B1, order_BP], scores_BP[every_B1, order_BP]
 
 
 def _popularity(vocabulary: Vocabulary, counts: Mapping[ItemId, float], decayed: Mapping[ItemId, float]) -> Popularity:

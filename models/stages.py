@@ -3,7 +3,7 @@
 Shapes: B queries, N items of the vocabulary, P candidates, J places of a list, F new items, R category bits.
 """
 
-from collections import Counter
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +20,7 @@ from models.vocabulary import Vocabulary
 
 PROFILE_LENGTH: Final = 20  # history items whose categories say what a user likes
 PROFILE_DECAY: Final = 0.9  # of each step back in the history
+_DECAYS: Final = (PROFILE_DECAY ** np.arange(PROFILE_LENGTH)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,9 +28,9 @@ class Shelf:
     """One version of the catalogue in the rows of a vocabulary.
 
     rows_N: the catalogue's row of each item, -1 for one that it lacks. packed_NR8: categories as bits, eight to a byte,
-    in as many bytes as have one.
+    in as many bytes as have one. lengths_N1: bits times this are vectors of length one.
     new_ids: items of the catalogue that are not hidden and that the vocabulary lacks; new_FR: their categories, as
-    vectors of length one.
+    vectors of length one. turns_F: scattered numbers, that decide between equals.
     """
 
     version: int
@@ -39,9 +40,11 @@ class Shelf:
     hidden_N: NDArray[np.bool_]
     any_hidden: bool
     packed_NR8: NDArray[np.uint8]
+    lengths_N1: NDArray[np.float32]
     any_category: bool
     new_ids: Sequence[ItemId]
     new_FR: NDArray[np.float32]
+    turns_F: NDArray[np.int64]
 
 
 # Which items a filter removes for each query, true where removed (shapes that broadcast to BN); None for no item.
@@ -68,9 +71,11 @@ def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary) -> Shelf:
         hidden_N,
         bool(hidden_N.any()),
         packed_NR8,
+        _lengths(packed_NR8),
         snapshot.used_bits > 0,
         [snapshot.items[row].id for row in new_rows_F.tolist()],
         _directions(packed_CR8[new_rows_F]),
+        np.arange(len(new_rows_F)) * 2_654_435_761 % 65_536,
     )
 
 
@@ -126,16 +131,25 @@ def filtered(
     filters: Mapping[str, Filter], queries: Sequence[Query], shelf: Shelf, scores_BN: NDArray[np.float64]
 ) -> Filtered:
     """Sets the scores of removed items to -inf, in place; an item counts for the first filter that removes it."""
-    removed_by_BN = np.zeros(scores_BN.shape, np.uint8)
-    counts_RB = np.zeros((len(filters), len(queries)), np.int64)
-    for number, keeps in enumerate(filters.values()):
-        mask_BN = keeps(queries, shelf)
-        if mask_BN is not None:
-            first_BN = mask_BN & (removed_by_BN == 0) if number else mask_BN
-            np.copyto(removed_by_BN, number + 1, where=first_BN)
-            counts_RB[number] = np.count_nonzero(first_BN, axis=1)
+    reasons: list[str] = []
+    counts_RB: list[list[int]] = []
+    removed_by_BN: NDArray[np.uint8] | None = None
+    for reason, removes in filters.items():
+        mask_BN = removes(queries, shelf)
+        if mask_BN is None:
+            continue
+        reasons.append(reason)
+        if removed_by_BN is None:
+            first_BN = np.broadcast_to(mask_BN, scores_BN.shape)
+            removed_by_BN = first_BN.astype(np.uint8)
+        else:
+            first_BN = mask_BN & (removed_by_BN == 0)
+            np.copyto(removed_by_BN, len(reasons), where=first_BN)
+        counts_RB.append(np.count_nonzero(first_BN, axis=1).tolist())
+    if removed_by_BN is None:
+        return Filtered((), np.zeros(scores_BN.shape, np.uint8), [[]] * len(queries))
     np.copyto(scores_BN, -np.inf, where=removed_by_BN.view(np.bool_))
-    return Filtered(tuple(filters), removed_by_BN, counts_RB.T.tolist())
+    return Filtered(tuple(reasons), removed_by_BN, [list(counts) for counts in zip(*counts_RB, strict=True)])
 
 
 def diversify(
@@ -155,34 +169,32 @@ def diversify(
     n_lists = len(rows_BP)
     if not (shelf.any_category and dials_B.any()) or most == 0:
         return np.tile(np.arange(most), (n_lists, 1))
-    directions_BPR = _directions(shelf.packed_NR8[rows_BP])
+    directions_BPR = np.unpackbits(shelf.packed_NR8[rows_BP], axis=2) * shelf.lengths_N1[rows_BP]
     cosines_BPP = np.matmul(directions_BPR, directions_BPR.transpose(0, 2, 1))
-    dials_B1 = dials_B[:, None]
-    kept_BP = np.isfinite(scores_BP)
-    lowest_B1 = np.where(kept_BP, scores_BP, np.inf).min(axis=1, keepdims=True)
-    lowest_B1[~np.isfinite(lowest_B1)] = 0.0
-    relevance_BP = np.where(kept_BP, scores_BP, lowest_B1) - lowest_B1
-    merits_BP = relevance_BP * ((1 - dials_B1) / np.maximum(relevance_BP[:, :1], 1e-12))
-    merits_BP[~kept_BP] = -np.inf
-    cosines_BPP *= dials_B1[:, :, None]
+    kept_B = (scores_BP > -np.inf).sum(axis=1).tolist()
     # A loop over lists of vectors beats one over places of batches: it needs no gathers, and most batches are small.
-    lists = zip(merits_BP, cosines_BPP, kept_BP.sum(axis=1).tolist(), strict=True)
-    return np.array([_greedy(merits_P, cosines_PP, most, kept) for merits_P, cosines_PP, kept in lists])
+    lists = zip(scores_BP, cosines_BPP, dials_B.tolist(), kept_B, strict=True)
+    return np.array([_greedy(scores_P, cosines_PP, dial, most, kept) for scores_P, cosines_PP, dial, kept in lists])
 
 
-def _greedy(merits_P: NDArray[np.float64], cosines_PP: NDArray[np.float32], most: int, kept: int) -> list[int]:
-    """Places in the order in which each has the greatest merit less its greatest cosine with those before it.
+def _greedy(
+    scores_P: NDArray[np.float64], cosines_PP: NDArray[np.float32], dial: float, most: int, kept: int
+) -> list[int]:
+    """Places in the order in which each has the greatest relevance less its greatest cosine with those before it.
 
     The first `kept` places are in play; the others follow where they do not fill the list.
     """
     order: list[int] = []
-    gains_PP = merits_P - cosines_PP  # of each place (second) when the first is the nearest of those before it
-    best_P = merits_P.copy()
-    for _ in range(min(most, kept)):
-        picked = int(best_P.argmax())
-        order.append(picked)
-        np.minimum(best_P, gains_PP[picked], out=best_P)
-        best_P[picked] = -np.inf
+    if kept:
+        lowest = scores_P[kept - 1]
+        best_P = (scores_P[:kept] - lowest) * ((1 - dial) / max(scores_P[0] - lowest, 1e-12))
+        # Of each place (second) when the first is the nearest of those before it.
+        gains_PP = best_P - dial * cosines_PP[:kept, :kept]
+        for _ in range(min(most, kept)):
+            picked = int(best_P.argmax())
+            order.append(picked)
+            np.minimum(best_P, gains_PP[picked], out=best_P)
+            best_P[picked] = -np.inf
     return [*order, *range(kept, most)]
 
 
@@ -196,16 +208,19 @@ def new_items(
     """
     if most <= 0 or not shelf.new_ids:
         return []
-    history = [item for item in map(catalogue.get, query.history[-PROFILE_LENGTH:]) if item is not None]
-    liked: Counter[str] = Counter()
-    for back, item in enumerate(reversed(history)):
-        for name in item.categories:
-            liked[name] += PROFILE_DECAY**back  # type: ignore[assignment]  # weights, not counts
-    rows = catalogue.rows([item.id for item in history])
-    decays = PROFILE_DECAY ** np.arange(len(rows))[::-1]
-    profile_R = decays @ _directions(catalogue.snapshot().packed_CR8[rows, : shelf.packed_NR8.shape[1]])
-    affinity_F = shelf.new_FR @ (profile_R / (np.linalg.norm(profile_R) or 1.0)).astype(np.float32)
-    turns_F = (np.arange(len(affinity_F)) * 2_654_435_761 + crc32(query.user.encode("utf-8", "replace"))) % 65_536
+    get = shelf.vocabulary.row_of.get
+    rows = [row for row in map(get, query.history[: -PROFILE_LENGTH - 1 : -1]) if row is not None]  # newest first
+    directions_LR = np.unpackbits(shelf.packed_NR8[rows], axis=1) * shelf.lengths_N1[rows]
+    profile_R = _DECAYS[: len(rows)] @ directions_LR
+    affinity_F = shelf.new_FR @ (profile_R / (math.sqrt(profile_R @ profile_R) or 1.0))
+    turns_F = (shelf.turns_F + crc32(query.user.encode("utf-8", "replace"))) % 65_536
+
+    def liked(name: str) -> float:
+        found = map(catalogue.get, query.history[: -PROFILE_LENGTH - 1 : -1])
+        return sum(
+            PROFILE_DECAY**back for back, item in enumerate(found) if item is not None and name in item.categories
+        )
+
     chosen: list[tuple[ItemId, str]] = []
     for place in np.lexsort((turns_F, -affinity_F.round(4))).tolist():
         if len(chosen) == most or not (anything or affinity_F[place] > 0):
@@ -213,7 +228,7 @@ def new_items(
         identity = shelf.new_ids[place]
         found = catalogue.get(identity)
         if found is not None and _is_allowed(identity, found.categories, query):
-            chosen.append((identity, max(found.categories, key=lambda name: liked[name], default="")))
+            chosen.append((identity, max(found.categories, key=liked, default="")))
     return chosen
 
 
@@ -246,6 +261,9 @@ def _listed(items: Sequence[Iterable[ItemId]], shelf: Shelf) -> NDArray[np.bool_
 
 def _directions(packed_R8: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Categories as vectors of length one; zeros for an item that has none."""
-    bits_R = np.unpackbits(packed_R8, axis=-1).astype(np.float32)
-    norms = np.sqrt(bits_R.sum(axis=-1, keepdims=True))
-    return np.asarray(bits_R / np.maximum(norms, 1.0), np.float32)
+    return np.asarray(np.unpackbits(packed_R8, axis=-1) * _lengths(packed_R8), np.float32)
+
+
+def _lengths(packed_R8: NDArray[np.uint8]) -> NDArray[np.float32]:
+    counts_1 = np.unpackbits(packed_R8, axis=-1).sum(axis=-1, keepdims=True, dtype=np.float32)
+    return np.asarray(1.0 / np.sqrt(np.maximum(counts_1, 1.0)), np.float32)

@@ -55,7 +55,7 @@ def into_profiles(store: ProfileStore, dead_letters: DeadLetters, clock: Clock) 
     """Events and erasures into the histories."""
 
     def prepare(records: Sequence[Record]) -> Callable[[], Applied]:
-        batches, dead = _by_user(records, clock())
+        batches, dead = _by_user(records)
         erased = sum(batch.erased_at is not None for batch in batches)
 
         def apply() -> Applied:
@@ -72,12 +72,11 @@ def into_catalogue(store: ProfileStore, dead_letters: DeadLetters, clock: Clock)
     """Item versions into the catalogue."""
 
     def prepare(records: Sequence[Record]) -> Callable[[], Applied]:
-        now = clock()
         items: list[Item] = []
         dead: list[tuple[Record, str]] = []
         for record in records:
             try:
-                items.append(parse_item(record.value, now))
+                items.append(parse_item(record.value, record.appended))
             except InvalidInput as error:
                 dead.append((record, str(error)))
 
@@ -131,15 +130,18 @@ def follow(
             _finish(in_flight, read, consumer, report)
 
 
-def _by_user(records: Sequence[Record], now: float) -> tuple[list[UserBatch], list[tuple[Record, str]]]:
-    """Per user and partition what the records say, and the records that say nothing with the reason why."""
+def _by_user(records: Sequence[Record]) -> tuple[list[UserBatch], list[tuple[Record, str]]]:
+    """Per user and partition what the records say, and the records that say nothing with the reason why.
+
+    A record is read by the clock of its appending, so that it says the same whenever it is read.
+    """
     events: dict[tuple[UserDigest, int], list[Event]] = {}
     last: dict[tuple[UserDigest, int], Position] = {}
     erased: dict[tuple[UserDigest, int], float] = {}
     dead: list[tuple[Record, str]] = []
     for record in records:
         try:
-            said = parse_record(record.value, now)
+            said = parse_record(record.value, record.appended)
         except InvalidInput as error:
             dead.append((record, str(error)))
             continue
@@ -164,8 +166,8 @@ def _apply_and_record(
             applied = apply()
             store.checkpoint(group, list(last.values()))
             return applied
-        except StoreUnavailable as error:
-            logger.warning("the profile store does not answer, trying again: %s", error)
+        except (StoreUnavailable, LogUnavailable) as error:  # of the log, the dead letters
+            logger.warning("a batch was not recorded, trying again: %s", error)
             if stop.wait(RETRY_SECONDS):
                 return None
 
@@ -178,7 +180,10 @@ def _finish(
 ) -> None:
     applied = in_flight.result()
     if applied is not None:
-        consumer.commit(list({record.position.partition: record.position for record in records}.values()))
+        try:
+            consumer.commit(list({record.position.partition: record.position for record in records}.values()))
+        except LogUnavailable as error:
+            logger.warning("the log did not take the group's offsets, which are but a hint: %s", error)
         report(applied)
 
 
@@ -187,18 +192,16 @@ def _resume(consumer: Consumer, store: ProfileStore, group: str, stop: Signal) -
     while not stop.is_set():
         try:
             marks = {(mark.position.log_id, mark.position.partition): mark for mark in store.checkpoints(group)}
-            break
-        except StoreUnavailable as error:
-            logger.warning("the profile store does not answer, trying again: %s", error)
+            for partition in consumer.partitions:
+                mark = marks.get((consumer.log_id, partition))
+                if mark is None:
+                    consumer.seek(partition, offset=0)
+                else:
+                    consumer.seek(partition, offset=mark.position.offset + 1, time=mark.appended - OVERLAP_SECONDS)
+            return
+        except (StoreUnavailable, LogUnavailable) as error:
+            logger.warning("cannot tell where to go on, trying again: %s", error)
             stop.wait(RETRY_SECONDS)
-    else:
-        return
-    for partition in consumer.partitions:
-        mark = marks.get((consumer.log_id, partition))
-        if mark is None:
-            consumer.seek(partition, offset=0)
-        else:
-            consumer.seek(partition, offset=mark.position.offset + 1, time=mark.appended - OVERLAP_SECONDS)
 
 
 def _bury(dead: Sequence[tuple[Record, str]], stream: Stream, dead_letters: DeadLetters, now: float) -> None:

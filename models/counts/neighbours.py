@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 HISTORY_LENGTH: Final = 50  # newest events of a user that any model is fed with, offline and online
-NEGLIGIBLE: Final = 0.02  # steps back whose weight would be below this are left out
+NEGLIGIBLE: Final = 0.05  # steps back whose weight would be below this are left out
 BLOCK: Final = 256  # histories scored at a time, which bounds memory
 
 History = NDArray[np.int64]  # item rows, oldest first
@@ -82,13 +82,13 @@ class Stack:
         self._first_T = np.concatenate([np.full(table.steps, place * rows) for place, table in enumerate(tables)])
         self.tables_T = np.repeat(np.arange(self.n_tables), [table.steps for table in tables])
         self._decays_T1 = np.concatenate([table.decay ** np.arange(table.steps) for table in tables])[:, None]
-        self._depth = int(self.steps_T.max()) + 1
+        self.depth = int(self.steps_T.max()) + 1
 
     def gather(self, histories: Sequence[History | list[int]]) -> "Gathered":
         """Every neighbour of every history item, weighted; at most a few hundred histories at a time."""
-        backwards_BL = np.full((len(histories), self._depth), self.n_items, np.int64)
+        backwards_BL = np.full((len(histories), self.depth), self.n_items, np.int64)
         for place, history in enumerate(histories):
-            newest = history[: -self._depth - 1 : -1]
+            newest = history[: -self.depth - 1 : -1]
             backwards_BL[place, : len(newest)] = newest
         rows_BT = backwards_BL[:, self.steps_T] + self._first_T
         columns_BTK = self._columns[rows_BT]
@@ -123,23 +123,22 @@ class Gathered:
 
         weights_BM: what each table's part counts in the score. -1 where nothing in the history added to it.
         """
-        n_histories, n_wanted = items_BJ.shape
         stack = self.stack
-        first_B = np.arange(n_histories)[:, None] * stack.n_tables
+        n_histories, n_wanted = items_BJ.shape
+        depth = stack.depth
         # Of each place in a (B, M, N) array: 0, or one more than the item's place in J; small, to stay in cache.
-        wanted_of = np.zeros(n_histories * stack.n_tables * stack.n_items, np.int16)
-        for table in range(stack.n_tables):
-            wanted_of[(first_B + table) * stack.n_items + items_BJ] = np.arange(1, n_wanted + 1)
-        wanted = wanted_of[self.columns_BTK.ravel()]
+        wanted_BMN = np.zeros((n_histories, stack.n_tables, stack.n_items), np.int16)
+        every_B11 = np.arange(n_histories)[:, None, None]
+        wanted_BMN[every_B11, np.arange(stack.n_tables)[:, None], items_BJ[:, None]] = np.arange(1, n_wanted + 1)
+        wanted = wanted_BMN.ravel()[self.columns_BTK.ravel()]
         found = np.flatnonzero(wanted != 0)
-        histories, rows = np.divmod(found // self.columns_BTK.shape[2], self.columns_BTK.shape[1])
-        added = self.weights_BTK.ravel()[found] * weights_BM[histories, stack.tables_T[rows]]
-        depth = int(stack.steps_T.max()) + 1
-        places = (histories * n_wanted + wanted[found] - 1) * depth + stack.steps_T[rows]
+        rows = found // self.columns_BTK.shape[2]  # of (B, T)
+        added = self.weights_BTK.ravel()[found] * weights_BM[:, stack.tables_T].ravel()[rows]
+        first_BT = every_B11[:, 0] * (n_wanted * depth) + (stack.steps_T - depth)
+        places = wanted[found].astype(np.int64) * depth + first_BT.ravel()[rows]
         summed = np.bincount(places, added, minlength=n_histories * n_wanted * depth)
-        added_BJL: NDArray[np.float64] = summed.astype(np.float64, copy=False).reshape(n_histories, n_wanted, depth)
-        steps_BJ = added_BJL.argmax(axis=2)
-        return np.where(added_BJL.max(axis=2) > 0, steps_BJ, -1)
+        added_BJL = summed.reshape(n_histories, n_wanted, depth)
+        return np.where(added_BJL.max(axis=2) > 0, added_BJL.argmax(axis=2), -1)
 
 
 def strongest(weights_NN: Any, most: int, decay: float) -> Neighbours:

@@ -120,7 +120,9 @@ def run(
     return reported
 
 
-def folded(given: Iterable[Event], user: str, erased_at: float = -1.0) -> tuple[list[tuple[str, float]], dict[str, float]]:
+def folded(
+    given: Iterable[Event], user: str, erased_at: float = -1.0
+) -> tuple[list[tuple[str, float]], dict[str, float]]:
     """What must be left of a user, worked out from all events at once: (id, time) of the newest, and items seen."""
     mine = [event for event in given if event.user == user and event.at > erased_at]
     latest = {event.id: max(e.at for e in mine if e.id == event.id) for event in mine}
@@ -505,8 +507,9 @@ def test_items_that_cannot_be_parsed_go_to_the_dead_letters_and_the_rest_is_appl
     [applied] = run(log, store, letters, Stream.ITEMS)
     assert (applied.stream, applied.records, applied.dead) == (Stream.ITEMS, 1, 2)
     assert [item.title for item in store.items()] == ["Kolya"]
-    assert [(letter.stream, letter.key) for letter in letters.list()] == [(Stream.ITEMS, "i0"), (Stream.ITEMS, "i2")]
-    assert "item_id" in letters.list()[0].reason
+    reasons = {letter.key: letter.reason for letter in letters.list() if letter.stream is Stream.ITEMS}
+    assert set(reasons) == {"i0", "i2"}
+    assert "item_id" in reasons["i0"]
 
 
 # Erasure
@@ -650,7 +653,7 @@ def test_one_batch_is_in_flight_and_one_in_hand_while_the_store_is_slow(
 
 
 class Flaky:
-    """Something whose methods of these names fail at first and now and then, before or after they did what was asked."""
+    """Something whose methods of these names fail now and then, before or after they did what was asked."""
 
     def __init__(self, inner: Any, error: type[Exception], *methods: str) -> None:
         self._inner, self._error, self._methods = inner, error, methods
@@ -795,9 +798,9 @@ def test_of_item_versions_without_a_time_the_one_appended_last_wins(
         for second, title in enumerate(["old", "new"]):
             value = orjson.dumps({"item_id": f"i{number}", "title": f"{title} {number}"})
             log.append(Stream.ITEMS, [(f"i{number}", value)], NOW + 10 * number + second)
-    run(log, store, letters, Stream.ITEMS, clock=lambda: NOW + 1000)
-    run(log, store, letters, Stream.ITEMS, clock=lambda: NOW + 2000)
-    assert sorted(item.title for item in store.items()) == [f"new {n}" for n in range(8)]
+    for later in (1000, 2000):
+        run(log, store, letters, Stream.ITEMS, clock=lambda later=later: NOW + later)
+        assert sorted(item.title for item in store.items()) == [f"new {n}" for n in range(8)]
 
 
 def test_events_and_items_are_followed_side_by_side_with_marks_of_their_own(

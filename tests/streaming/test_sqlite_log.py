@@ -1,4 +1,4 @@
-"""What the SQLite log adds to the contract: one file that outlives its processes, one member a group, bytes that leave."""
+"""What the SQLite log adds to the contract: a file that outlives its processes, one member a group, bytes that leave."""
 
 import random
 import sqlite3
@@ -274,7 +274,7 @@ def test_no_partition_starves_while_another_is_full(log: SqliteLog) -> None:
 
 def test_a_second_member_of_a_group_is_refused_and_told_what_to_do(path: Path, log: SqliteLog) -> None:
     with closing(log.consumer(Stream.EVENTS, "ingest")):
-        with pytest.raises(LogUnavailable, match="'ingest' already reads events of .*; stop the other process, or"):
+        with pytest.raises(LogUnavailable, match=r"'ingest' already reads events of .*; stop the other process, or"):
             log.consumer(Stream.EVENTS, "ingest")
         with opened(path) as other, pytest.raises(LogUnavailable, match="name another group"):
             other.consumer(Stream.EVENTS, "ingest")
@@ -319,7 +319,9 @@ def test_a_forgotten_user_is_nowhere_in_the_files(path: Path, log: SqliteLog) ->
     chance = random.Random(0)
     for _ in range(12):
         users = [f"distinctive-{chance.randrange(30):02d}" for _ in range(50)]
-        log.append(Stream.EVENTS, [(u, f'{{"user_id":"{u}"}}{"x" * chance.randrange(1500)}'.encode()) for u in users], NOW)
+        log.append(
+            Stream.EVENTS, [(u, f'{{"user_id":"{u}"}}{"x" * chance.randrange(1500)}'.encode()) for u in users], NOW
+        )
         log.append(Stream.IMPRESSIONS, [(u, f"shown to {u}".encode()) for u in users[:10]], NOW)
     given = records_of(log) + records_of(log, Stream.IMPRESSIONS)
     for number in range(0, 30, 5):
