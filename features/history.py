@@ -28,6 +28,8 @@ from features.wire import canonical_json
 
 _COUNT: Final = Struct(">H")
 _HEAD: Final = Struct(">HdH")
+_LENGTHS: Final = Struct(">H8xH")  # the head without the time
+_NULL: Final = ord("n")  # what an array begins with whose first element is null
 _EMPTY: Final = b""
 
 
@@ -80,13 +82,15 @@ def decode(user: UserId, encoded: bytes) -> tuple[Event, ...]:
 def recent_items(encoded: bytes, most: int) -> tuple[ItemId, ...]:
     """The items of the newest `most` events that have one, oldest first, without decoding the rest."""
     bodies: list[bytes] = []
-    place, end = _COUNT.size, len(encoded)
-    while place < end and len(bodies) < most:
-        length, _, id_length = _HEAD.unpack_from(encoded, place)
-        body = encoded[place + _HEAD.size + id_length : place + length - _COUNT.size]
-        if not body.startswith(b"[null"):
-            bodies.append(body)
-        place += length
+    lengths, head = _LENGTHS.unpack_from, _HEAD.size
+    following, end = _COUNT.size, len(encoded)
+    while following < end and len(bodies) < most:
+        place = following
+        length, id_length = lengths(encoded, place)
+        following += length
+        start = place + head + id_length
+        if encoded[start + 1] != _NULL:
+            bodies.append(encoded[start : following - _COUNT.size])
     bodies.reverse()
     return tuple(body[0] for body in orjson.loads(b"[%b]" % b",".join(bodies)))
 

@@ -6,7 +6,7 @@ Shapes: B queries, N items of the vocabulary, P candidates, J places of a list, 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from typing import Final
 from zlib import crc32
 
@@ -140,7 +140,7 @@ def filtered(
             continue
         reasons.append(reason)
         if removed_by_BN is None:
-            first_BN = np.broadcast_to(mask_BN, scores_BN.shape)
+            first_BN = mask_BN if mask_BN.ndim == scores_BN.ndim else np.broadcast_to(mask_BN, scores_BN.shape)
             removed_by_BN = first_BN.astype(np.uint8)
         else:
             first_BN = mask_BN & (removed_by_BN == 0)
@@ -169,7 +169,7 @@ def diversify(
     n_lists = len(rows_BP)
     if not (shelf.any_category and dials_B.any()) or most == 0:
         return np.tile(np.arange(most), (n_lists, 1))
-    directions_BPR = np.unpackbits(shelf.packed_NR8[rows_BP], axis=2) * shelf.lengths_N1[rows_BP]
+    directions_BPR = np.unpackbits(shelf.packed_NR8.take(rows_BP, axis=0), axis=2) * shelf.lengths_N1.take(rows_BP, axis=0)
     cosines_BPP = np.matmul(directions_BPR, directions_BPR.transpose(0, 2, 1))
     kept_B = (scores_BP > -np.inf).sum(axis=1).tolist()
     # A loop over lists of vectors beats one over places of batches: it needs no gathers, and most batches are small.
@@ -253,10 +253,10 @@ def _listed(items: Sequence[Iterable[ItemId]], shelf: Shelf) -> NDArray[np.bool_
     """True at the rows of the items listed for each query."""
     get = shelf.vocabulary.row_of.get
     n_items = len(shelf.rows_N)
-    mask_BN = np.zeros((len(items), n_items), np.bool_)
+    mask_BN = np.zeros((len(items), n_items + 1), np.bool_)  # the last row stands for what the vocabulary lacks
     for place, listed in enumerate(items):
-        mask_BN[place, [row for row in map(get, listed) if row is not None]] = True
-    return mask_BN
+        mask_BN[place, np.fromiter(map(get, listed, repeat(n_items)), np.int64)] = True
+    return mask_BN[:, :n_items]
 
 
 def _directions(packed_R8: NDArray[np.uint8]) -> NDArray[np.float32]:

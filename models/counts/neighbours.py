@@ -90,11 +90,11 @@ class Stack:
         for place, history in enumerate(histories):
             newest = history[: -self.depth - 1 : -1]
             backwards_BL[place, : len(newest)] = newest
-        rows_BT = backwards_BL[:, self.steps_T] + self._first_T
-        columns_BTK = self._columns[rows_BT]
+        rows_BT = backwards_BL.take(self.steps_T, axis=1) + self._first_T
+        columns_BTK = self._columns.take(rows_BT, axis=0)
         if len(histories) > 1:
             columns_BTK += (np.arange(len(histories)) * (self.n_tables * self.n_items))[:, None, None]
-        weights_BTK = self._weights[rows_BT]
+        weights_BTK = self._weights.take(rows_BT, axis=0)
         weights_BTK *= self._decays_T1
         return Gathered(self, columns_BTK, weights_BTK)
 
@@ -130,12 +130,12 @@ class Gathered:
         wanted_BMN = np.zeros((n_histories, stack.n_tables, stack.n_items), np.int16)
         every_B11 = np.arange(n_histories)[:, None, None]
         wanted_BMN[every_B11, np.arange(stack.n_tables)[:, None], items_BJ[:, None]] = np.arange(1, n_wanted + 1)
-        wanted = wanted_BMN.ravel()[self.columns_BTK.ravel()]
+        wanted = wanted_BMN.ravel().take(self.columns_BTK.ravel())
         found = np.flatnonzero(wanted != 0)
         rows = found // self.columns_BTK.shape[2]  # of (B, T)
-        added = self.weights_BTK.ravel()[found] * weights_BM[:, stack.tables_T].ravel()[rows]
+        added = self.weights_BTK.ravel().take(found) * weights_BM.take(stack.tables_T, axis=1).ravel().take(rows)
         first_BT = every_B11[:, 0] * (n_wanted * depth) + (stack.steps_T - depth)
-        places = wanted[found].astype(np.int64) * depth + first_BT.ravel()[rows]
+        places = wanted.take(found).astype(np.int64) * depth + first_BT.ravel().take(rows)
         summed = np.bincount(places, added, minlength=n_histories * n_wanted * depth)
         added_BJL = summed.reshape(n_histories, n_wanted, depth)
         return np.where(added_BJL.max(axis=2) > 0, added_BJL.argmax(axis=2), -1)
