@@ -36,13 +36,13 @@ class EmbeddedServer:
     def __init__(self, home: Path) -> None:
         self.folder = home / "valkey"
         self.folder.mkdir(parents=True, exist_ok=True)
-        socket = _socket_path(self.folder)
-        self.url = f"unix://{socket}"
+        self._socket = _socket_path(self.folder)
+        self.url = f"unix://{self._socket}"
         self._attached: IO[bytes] = (self.folder / "attached.lock").open("ab")
         try:
             with self._alone():
                 if not _answers(self.url):
-                    _start(self.folder, socket)
+                    _start(self.folder, self._socket)
                 fcntl.flock(self._attached, fcntl.LOCK_SH)
         except BaseException:
             self._attached.close()
@@ -58,6 +58,8 @@ class EmbeddedServer:
             except BlockingIOError:
                 return
             _stop(self.url)
+            if self._socket.parent != self.folder.resolve():
+                shutil.rmtree(self._socket.parent, ignore_errors=True)
 
     def __enter__(self) -> "EmbeddedServer":
         return self
@@ -120,6 +122,7 @@ def _start(folder: Path, socket: Path) -> None:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
+        "rdbcompression": "no",  # so that a search of the files can show that somebody is not in them
         "maxmemory-policy": "noeviction",
         # Users with up to so many items seen stay in the compact encoding, about a tenth of the other's size.
         "zset-max-listpack-entries": "512",

@@ -119,7 +119,9 @@ def data_import(
     column: Annotated[
         list[str] | None, typer.Option(help="user=THEIR_NAME, item=..., at=..., value=..., type=...")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the data set, in its events' ids; the file's when not given.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the data set, in its events' ids; the file's when not given.")
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="Write Parquet here, instead of sending events to the log.")] = None,
     json: Json = False,
 ) -> None:

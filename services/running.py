@@ -1,9 +1,11 @@
 """The long-running processes: start, run until a signal, drain."""
 
+import gc
 import logging
 import signal
+import sys
 import time
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
@@ -13,6 +15,9 @@ from services.threads import Threads
 from services.wiring import backends
 from streaming.ingest import Applied
 
+GC_OBJECTS: Final = 50_000
+SWITCH_SECONDS: Final = 0.001  # how long a background thread may keep a request waiting for the interpreter
+
 logger = logging.getLogger(__name__)
 
 
@@ -21,6 +26,10 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
     from services.api.app import create_app
     from services.serving import Serving
 
+    # A request makes a few hundred objects and none in a cycle: look for garbage seldom, or it is looked for in every
+    # few requests, through the whole catalogue.
+    gc.set_threshold(GC_OBJECTS, 20, 50)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with backends(settings) as opened:
         serving = Serving(settings, opened, time.time, ingest=ingest)
         config = uvicorn.Config(

@@ -14,7 +14,13 @@ from streaming.log import Stream
 
 
 def import_dataset(
-    settings: Settings, path: str, form: str | None, columns: dict[str, str] | None, name: str | None, to: Path | None, now: float
+    settings: Settings,
+    path: str,
+    form: str | None,
+    columns: dict[str, str] | None,
+    name: str | None,
+    to: Path | None,
+    now: float,
 ) -> dict[str, Any]:
     """Reads the data set whole, so that a broken line is found before anything is sent; then sends or writes it.
 

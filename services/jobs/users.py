@@ -42,7 +42,6 @@ def erase_user(settings: Settings, user: str, now: float) -> dict[str, Any]:
         finally:
             consumer.close()
         if opened.owns_store:
-            opened.patient.rewrite_append_only_file()
-            while opened.patient.rewriting():
+            while not opened.patient.rewrite_append_only_file() or opened.patient.rewriting():
                 time.sleep(0.02)
     return report | {"applied_by": "this command"}

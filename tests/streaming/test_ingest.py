@@ -407,6 +407,17 @@ def test_a_record_without_a_time_has_the_time_it_was_appended_at_whenever_it_is_
 # Several logs
 
 
+def test_a_checkpoint_in_one_log_says_nothing_about_another(
+    open_log: Callable[..., SqliteLog], store: ProfileStore, letters: DeadLetters
+) -> None:
+    given_events = [view(f"e{n}", float(n), f"i{n}") for n in range(20)]
+    for place, log in enumerate([open_log(1), open_log(1)]):
+        for number, event in enumerate(given_events[place::2]):
+            log.append(Stream.EVENTS, [pair(event)], NOW + 100 * number)
+        run(log, store, letters)
+    assert_holds(store, given_events, [USER])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_two_logs_and_a_changed_number_of_partitions_end_in_the_same_bytes(
     open_log: Callable[..., SqliteLog], store: ProfileStore, letters: DeadLetters, seed: int
@@ -535,13 +546,15 @@ def test_an_erasure_drops_older_events_however_late_they_arrive_and_by_whatever_
     assert [event.id for event in store.read([UserId("bob")])[0].events] == ["bobs"]
 
 
-def test_an_erasure_that_comes_before_its_events_or_after_an_older_erasure_holds(
-    log: SqliteLog, store: ProfileStore, letters: DeadLetters
+@pytest.mark.parametrize("batch", [4, 100])
+@pytest.mark.parametrize("times", [(6.0, 3.0), (3.0, 6.0)])
+def test_an_erasure_that_comes_before_its_events_or_beside_another_holds(
+    log: SqliteLog, store: ProfileStore, letters: DeadLetters, batch: int, times: tuple[float, float]
 ) -> None:
     given_events = [view(f"e{n}", float(n), f"i{n}") for n in range(10)]
-    pairs = [erasure("ada", 6.0), *map(pair, given_events), erasure("ada", 3.0)]
+    pairs = [erasure("ada", times[0]), *map(pair, given_events), erasure("ada", times[1])]
     log.append(Stream.EVENTS, pairs, NOW)
-    run(log, store, letters, batch=4)
+    run(log, store, letters, batch=batch)
     assert_holds(store, given_events, ["ada"], 6.0)
 
 

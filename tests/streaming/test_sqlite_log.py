@@ -1,4 +1,4 @@
-"""What the SQLite log adds to the contract: a file that outlives its processes, one member a group, bytes that leave."""
+"""What the SQLite log adds to the contract: a file that outlives its processes, groups of one, bytes that leave."""
 
 import random
 import sqlite3
