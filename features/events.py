@@ -7,7 +7,7 @@ the order to forget somebody does not itself remember who it was.
 """
 
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -118,11 +118,6 @@ def parse_events(body: bytes, now: float, most: int) -> list[Event]:
     """
     wires, listed = parse_many(_EVENT, _EVENTS, body, most)
     return [_event(wire, now, f"{place}." if listed else "") for place, wire in enumerate(wires)]
-
-
-def events_of(wires: Sequence[WireEvent], now: float, place: str) -> list[Event]:
-    """Events that stand within another body; `place` is the path to their list ("events."). Raises InvalidInput."""
-    return [_event(wire, now, f"{place}{number}.") for number, wire in enumerate(wires)]
 
 
 def parse_record(body: bytes, now: float) -> Event | Erasure:

@@ -10,8 +10,8 @@ Encoded, a history is the number of its events and then one record an event, new
     record    length u16 | at f64 | id length u16 | id | JSON array | length u16
 
 The length (of the whole record) stands on both ends: new events are placed from the front, old ones cut off at the
-back, and neither touches what lies between. The array is [item, type, value, session, recommendation, properties] without
-its trailing nulls; the user is in the key.
+back, and neither touches what lies between. The array is [item, type, value, session, recommendation, properties]
+without its trailing nulls; the user is in the key.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -124,7 +124,7 @@ class ProfileStore:
         return marks
 
     def export(self, user: UserId) -> tuple[bytes, tuple[tuple[bytes, float], ...]]:
-        """What the fold has made of this user, as stored: (history, (item, newest time)...); log positions are not in it."""
+        """What the fold has made of this user, as stored: (history, (item, newest time)...); no log positions."""
         history, seen, _ = self._keys(user_digest(user))
         with _translated():
             encoded: Any = self._client.get(history)
@@ -167,7 +167,7 @@ class ProfileStore:
     def _send(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
         """The raw replies of commands sent together: what a client's pipeline does, at a third of its time."""
         with _translated():
-            connection = self._client.connection_pool.get_connection()
+            connection: Any = self._client.connection_pool.get_connection()
             try:
                 connection.send_packed_command(connection.pack_commands(commands))
                 return [connection.read_response() for _ in commands]

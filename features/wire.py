@@ -95,10 +95,16 @@ def _refusal(error: ValidationError, adapter: TypeAdapter[Any], body: bytes) -> 
     elif place and place[-1] == "float" and first["type"] != "extra_forbidden":
         # Of a union pydantic names the member that failed, and speaks of that one only.
         place, problem = place[:-1], "epoch seconds or ISO 8601 with a zone are expected"
+    problem = _SAID_BETTER.get(first["type"], problem) if place == first["loc"] else problem
     # A name may be a caller's own text: any length, and lone surrogates that no answer could be encoded with.
     name = ".".join(map(str, place)).encode(errors="backslashreplace").decode()
     return InvalidInput(name if len(name) <= ID_LENGTH else f"{name[:ID_LENGTH]}...", problem)
 
+
+_SAID_BETTER: Final = {
+    "missing": "required, and not there",
+    "extra_forbidden": "not a known field; fields are never ignored, so that a misspelt one is noticed",
+}
 
 _Place = tuple[int | str, ...]
 

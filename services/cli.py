@@ -218,6 +218,17 @@ def letters_send(
     _report(send_letters(settings, ids or [], time.time()), json=json)
 
 
+@letters.command("drop")
+def letters_drop(
+    ids: Annotated[list[int], typer.Argument(help="Letters that are of no use.")], json: Json = False
+) -> None:
+    """Take letters off the list for good."""
+    settings = _settings()
+    from services.jobs.letters import drop_letters
+
+    _report(drop_letters(settings, ids), json=json)
+
+
 @app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="ingest, serve, freshness or memory")],

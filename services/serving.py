@@ -42,9 +42,9 @@ class Serving:
         self.catalogue = Catalogue()
         self.popularity = LivePopularity(settings.trend_half_life_days * 86_400)
         self.bundle = current_bundle(settings)
-        self._trained = self.bundle and Pipeline(
-            self.bundle, self.catalogue, explore=settings.explore, verb=settings.verb
-        )
+        self._trained = None
+        if self.bundle is not None:
+            self._trained = Pipeline(self.bundle, self.catalogue, explore=settings.explore, verb=settings.verb)
         self._backends = backends
         self._ingest = ingest
         self._threads = Threads()

@@ -83,6 +83,11 @@ class DeadLetters:
                         "DELETE FROM dead_letters WHERE id = ?", [(letter.id,) for letter in of_stream]
                     )
 
+    def drop(self, letters: Sequence[DeadLetter]) -> None:
+        """Takes letters off the list for good."""
+        with self._lock, self._translated():
+            self._connection.executemany("DELETE FROM dead_letters WHERE id = ?", [(letter.id,) for letter in letters])
+
     def forget(self, user: str) -> int:
         """Erases the letters that name the user, as key or anywhere in the record; how many there were."""
         with self._lock, self._translated():

@@ -5,17 +5,29 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from features.errors import InvalidInput
-from features.events import ItemId, UserId, WireEvent, events_of
-from features.wire import Id, parse_one
+from features.events import Event, EventId, ItemId, UserId, WireEvent
+from features.wire import Id, Timestamp, parse_one, seconds
 from services.api.bodies import described, read_body
 from services.recommending import ANONYMOUS, Ask
 from services.serving import Serving
 
 K = Annotated[int, Query(ge=1, le=100, description="How many items.")]
 Items = Annotated[list[Id], Field(max_length=1000)]
+
+
+class InlineEvent(WireEvent):
+    """An event of somebody who is not known. Only what is done with what counts: a list of item ids will do."""
+
+    model_config = ConfigDict(extra="forbid", title="InlineEvent", json_schema_extra={"examples": [{"item_id": "242"}]})
+
+    event_id: Id | None = None
+    user_id: Id | None = None  # type: ignore[assignment]  # whoever sends wire events as they are may
+    item_id: Id
+    type: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64)] = "view"
+    timestamp: Timestamp | None = Field(None, description="The order of the list when absent.")
 
 
 class RecommendationsRequest(BaseModel):
@@ -27,7 +39,7 @@ class RecommendationsRequest(BaseModel):
     )
 
     users: Annotated[list[Id], Field(min_length=1)] | None = None
-    events: list[WireEvent] | None = None
+    events: Annotated[list[InlineEvent], Field(max_length=1000)] | None = None
     k: Annotated[int, Field(ge=1, le=100)] = 10
     exclude: Items = []
     categories: Annotated[list[Id], Field(max_length=64)] = []
@@ -63,7 +75,8 @@ def router(serving: Serving) -> APIRouter:
     ) -> Response:
         """What to show this user now, best first, each item with its score, source and reason.
 
-        `as_of` is the position of the last event the answer knows of. A user nobody has heard of gets what is popular.
+        Scores compare within one answer; diversity may put an item before one with a greater score. `as_of` is the
+        position of the last event the answer knows of. A user nobody has heard of gets what is popular.
         `degraded` says what the answer had to do without.
         """
         ask = Ask(
@@ -84,7 +97,7 @@ def router(serving: Serving) -> APIRouter:
             raise InvalidInput("users", "send either users, or the events of one who is not known")
         exclude, categories = frozenset(map(ItemId, body.exclude)), frozenset(body.categories)
         if body.users is None:
-            events = events_of(body.events or [], serving.clock(), "events.")
+            events = _inline(body.events or [], serving.clock())
             asks = [Ask(ANONYMOUS, body.k, events, exclude, categories)]
         else:
             if len(body.users) > settings.batch_most:
@@ -103,3 +116,18 @@ def router(serving: Serving) -> APIRouter:
         return Response(orjson.dumps(answer), media_type="application/json")
 
     return routes
+
+
+def _inline(events: list[InlineEvent], now: float) -> list[Event]:
+    """Inline events as they stand in a history: those without a time are from now, in the order of the list."""
+    return [
+        Event(
+            EventId(event.event_id or f"{place:04}"),
+            ANONYMOUS,
+            ItemId(event.item_id),
+            event.type,
+            event.value,
+            now if event.timestamp is None else seconds(event.timestamp, now, f"events.{place}.timestamp"),
+        )
+        for place, event in enumerate(events)
+    ]

@@ -28,7 +28,7 @@ from services.settings import Settings
 DATA: Final = "ml-100k"
 MODELS: Final = ("popularity", "itemknn", "transitions", "ease", "pipeline")
 USER: Final = "196"
-LIKED: Final = ("50", "181", "172")  # the first three Star Wars films: what user 196 has not rated
+RATED_NOW: Final = 3
 VISITOR_COPIES: Final = "405"
 WAIT_SECONDS: Final = 10.0
 
@@ -47,7 +47,7 @@ def run_demo(settings: Settings) -> None:
     with _server(settings) as api:
         titles = dict(dataset.items.select("item", "title").iter_rows())
         before = _recommend(api, summary)
-        _update(api, titles, before, summary)
+        _update(api, dataset, titles, before, summary)
         _history(api, titles)
         _erase(api, settings, dataset, summary)
     _heading("Summary")
@@ -107,12 +107,22 @@ def _recommend(api: "_Api", summary: dict[str, str]) -> list[dict[str, Any]]:
     return list(answer["items"])
 
 
-def _update(api: "_Api", titles: dict[str, str], before: Sequence[dict[str, Any]], summary: dict[str, str]) -> None:
-    _heading(f"5. User {USER} gives five stars to {' and '.join((titles[LIKED[0]], f'{len(LIKED) - 1} more'))}")
+def _update(
+    api: "_Api",
+    dataset: Dataset,
+    titles: dict[str, str],
+    before: Sequence[dict[str, Any]],
+    summary: dict[str, str],
+) -> None:
+    """The most rated films that the user has not rated: a second demo in the same home rates the next ones."""
+    known = {event["item_id"] for event in api.get(f"/v1/users/{USER}/history?limit=500")["events"]}
+    most_rated = dataset.events["item"].value_counts(sort=True)["item"]
+    liked = [item for item in most_rated if item not in known][:RATED_NOW]
+    _heading(f"5. User {USER} gives five stars to {', '.join(titles[item] for item in liked)}")
     now = time.time()
     events = [
         {"event_id": f"demo-{item}", "user_id": USER, "item_id": item, "type": "rating", "value": 5, "timestamp": now}
-        for item in LIKED
+        for item in liked
     ]
     start = time.perf_counter()
     [*_, last] = api.post("/v1/events", events)["positions"]

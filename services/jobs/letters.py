@@ -33,16 +33,31 @@ def send_letters(settings: Settings, ids: list[int], now: float) -> dict[str, An
     letters = DeadLetters(settings.home / "dead_letters.sqlite")
     log = open_log(settings)
     try:
-        waiting = {letter.id: letter for letter in letters.list(most=letters.count())}
-        for number in ids:
-            if number not in waiting:
-                raise UnknownName(f"there is no dead letter {number}; `tasteprint dead-letters list` shows them")
-        chosen = [waiting[number] for number in ids] if ids else list(waiting.values())
+        chosen = _chosen(letters, ids)
         letters.send(chosen, log, now)
     finally:
         log.close()
         letters.close()
     return {"sent": len(chosen)}
+
+
+def drop_letters(settings: Settings, ids: list[int]) -> dict[str, Any]:
+    """Takes the named letters off the list. Raises UnknownName for an id that is not there."""
+    letters = DeadLetters(settings.home / "dead_letters.sqlite")
+    try:
+        chosen = _chosen(letters, ids)
+        letters.drop(chosen)
+    finally:
+        letters.close()
+    return {"dropped": len(chosen)}
+
+
+def _chosen(letters: DeadLetters, ids: list[int]) -> list[DeadLetter]:
+    waiting = {letter.id: letter for letter in letters.list(most=letters.count())}
+    for number in ids:
+        if number not in waiting:
+            raise UnknownName(f"there is no dead letter {number}; `tasteprint dead-letters list` shows them")
+    return [waiting[number] for number in ids] if ids else list(waiting.values())
 
 
 def _described(letter: DeadLetter) -> dict[str, Any]:
