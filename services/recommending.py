@@ -66,6 +66,7 @@ class Recommender:
         impressions: ImpressionWriter,
         clock: Callable[[], float],
         history_limit: int,
+        on_degraded: Callable[[], None],
     ) -> None:
         self.pipeline = pipeline
         self.popular = popular
@@ -74,6 +75,7 @@ class Recommender:
         self._impressions = impressions
         self._clock = clock
         self._history_limit = history_limit
+        self._on_degraded = on_degraded
         self._breaker = CircuitBreaker()
         self._ids = (f"{_PROCESS}-{number:x}" for number in count())
 
@@ -101,6 +103,8 @@ class Recommender:
         for ask, who, recommendation in zip(asks, known, recommendations, strict=True):
             if ask.rank is None:
                 self._show(ask, recommendation, now)
+            if who.problems or problems:
+                self._on_degraded()
             answers.append(self._encode(recommendation, who, (*who.problems, *problems)))
         return answers
 

@@ -60,6 +60,8 @@ class Serving:
         if self._ingest:
             start_ingest(self._backends, self._threads, self.clock, self.metrics.applied)
         self.impressions = ImpressionWriter(self.log, self.clock)
+        self.metrics.impressions_written.set_function(lambda: self.impressions.written)
+        self.metrics.impressions_dropped.set_function(lambda: self.impressions.dropped)
         self.recommender = Recommender(
             self.store,
             self.catalogue,
@@ -67,6 +69,7 @@ class Serving:
             self.impressions,
             self.clock,
             self.settings.history_limit,
+            self.metrics.degraded.inc,
         )
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
@@ -102,6 +105,7 @@ class Serving:
         self._threads.start(f"following {stream}", run)
 
     def _take_items(self, records: list[Record]) -> None:
+        self.metrics.newest_logged.labels(Stream.ITEMS).set(records[-1].appended)
         now = self.clock()
         items = []
         for record in records:
@@ -112,6 +116,7 @@ class Serving:
         self.catalogue.put(items)
 
     def _take_events(self, records: list[Record]) -> None:
+        self.metrics.newest_logged.labels(Stream.EVENTS).set(records[-1].appended)
         self.popularity.take(records, self.clock())
 
     def _refresh(self) -> None:
