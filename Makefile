@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Everything the demo and `make up` keep; a deployment sets its own.
 export TASTEPRINT_HOME ?= $(CURDIR)/.tasteprint
+# Its data is films: reasons say "because you watched".
+export TASTEPRINT_VERB ?= watched
 
 .PHONY: demo up test check bench clean
 
@@ -16,6 +18,7 @@ up: $(VENV)/installed
 
 test: check
 	$(BIN)/pytest
+	$(BIN)/pytest --nbmake notebooks
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

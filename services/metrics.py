@@ -12,7 +12,7 @@ from prometheus_client import (
 
 from streaming.ingest import Applied
 
-disable_created_metrics()  # a second series for each, which nobody asked for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asked for
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 

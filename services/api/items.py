@@ -4,14 +4,17 @@ import asyncio
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from features.errors import UnknownName
 from features.events import ItemId
 from features.items import WireItem, encode_item, parse_items
+from features.wire import ID_LENGTH
 from services.api.bodies import described, read_body
 from services.serving import Serving
 from streaming.log import Stream
+
+ItemPath = Annotated[str, Path(min_length=1, max_length=ID_LENGTH)]
 
 
 def router(serving: Serving) -> APIRouter:
@@ -32,13 +35,13 @@ def router(serving: Serving) -> APIRouter:
         return Response(orjson.dumps({"accepted": len(items)}), 202, media_type="application/json")
 
     @routes.get("/v1/items/{item_id:path}/similar")
-    async def similar(item_id: str, k: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
+    async def similar(item_id: ItemPath, k: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
         """Items that the same users choose, nearest first; by shared categories when the item is new."""
         found = serving.recommender.similar(ItemId(item_id), k)
         return Response(orjson.dumps({"item_id": item_id, "items": found}), media_type="application/json")
 
     @routes.get("/v1/items/{item_id:path}")
-    async def get_item(item_id: str) -> Response:
+    async def get_item(item_id: ItemPath) -> Response:
         """One item as the catalogue has it now."""
         item = serving.catalogue.get(ItemId(item_id))
         if item is None:

@@ -11,6 +11,7 @@ from features.errors import InvalidInput
 from features.events import Event, EventId, ItemId, UserId, WireEvent
 from features.wire import Id, Timestamp, parse_one, seconds
 from services.api.bodies import described, read_body
+from services.api.users import UserPath
 from services.recommending import ANONYMOUS, Ask
 from services.serving import Serving
 
@@ -67,7 +68,7 @@ def router(serving: Serving) -> APIRouter:
 
     @routes.get("/v1/users/{user_id:path}/recommendations")
     async def for_user(
-        user_id: str,
+        user_id: UserPath,
         k: K = 10,
         exclude: Annotated[list[Id] | None, Query(max_length=1000, description="Items to leave out.")] = None,
         category: Annotated[list[Id] | None, Query(max_length=64, description="Only items with one of these.")] = None,

@@ -4,12 +4,15 @@ import asyncio
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from features.errors import InvalidInput
 from features.events import UserId, encode_event
+from features.wire import ID_LENGTH
 from services.erasing import erase
 from services.serving import Serving
+
+UserPath = Annotated[str, Path(min_length=1, max_length=ID_LENGTH)]
 
 
 def router(serving: Serving) -> APIRouter:
@@ -17,7 +20,7 @@ def router(serving: Serving) -> APIRouter:
 
     @routes.get("/v1/users/{user_id:path}/history")
     async def history(
-        user_id: str,
+        user_id: UserPath,
         limit: Annotated[int, Query(ge=1, le=500, description="How many events.")] = 50,
         cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
     ) -> Response:
@@ -35,7 +38,7 @@ def router(serving: Serving) -> APIRouter:
         return Response(orjson.dumps(answer), media_type="application/json")
 
     @routes.get("/v1/users/{user_id:path}")
-    async def user(user_id: str) -> Response:
+    async def user(user_id: UserPath) -> Response:
         """The user's profile in a few numbers; an unknown user has an empty one."""
         [found] = await asyncio.to_thread(serving.store.read, [UserId(user_id)])
         events = found.events
@@ -50,7 +53,7 @@ def router(serving: Serving) -> APIRouter:
         return Response(orjson.dumps(answer), media_type="application/json")
 
     @routes.delete("/v1/users/{user_id:path}", status_code=202)
-    async def delete_user(user_id: str) -> Response:
+    async def delete_user(user_id: UserPath) -> Response:
         """Forgets the user: events, impressions, dead letters and profile, on disk too.
 
         Accepted means that the log has forgotten and that the order to forget is in it; the profile follows within a
