@@ -47,3 +47,7 @@ def evaluate_and_report(
         figures = [f"{measures[measure]:.4f}" for measure in ("ndcg@10", "hr@10", "ndcg@5", "hr@5")]
         table.add_row(name, *figures, f"{measures['fit_s']:.1f}")
     out.print(table)
+    for pair, by_measure in report.get("comparisons", {}).items():
+        difference = by_measure["ndcg@10"]
+        interval = f"[{difference['low']:+.4f}, {difference['high']:+.4f}]"
+        out.print(f"{pair}: NDCG@10 {difference['value']:+.4f} {interval} (paired bootstrap, 95 %)")
