@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api import events, health, items, models, problems, recommendations, users
@@ -29,12 +30,12 @@ def create_app(serving: Serving) -> FastAPI:
         finally:
             serving.close()
 
-    app = FastAPI(title="Tasteprint", version="1", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPIOffline(title="Tasteprint", version="1", description=DESCRIPTION, redoc_url=None, lifespan=lifespan)
     problems.install(app)
     # The busiest first, and users last: its shortest route would take the longer ones of the others for ids. Laid flat,
     # since a router within a router is searched twice for each request.
-    for module in (recommendations, events, items, models, health, users):
-        app.router.routes.extend(module.router(serving).routes)
+    modules = (recommendations, events, items, models, health, users)
+    app.router.routes[:0] = [route for module in modules for route in module.router(serving).routes]
     app.add_middleware(Measured, metrics=serving.metrics)
     return app
 

@@ -1,4 +1,4 @@
-"""Request bodies: read up to a limit, and described in the documentation by the models that check them."""
+"""Bodies: requests read up to a limit, and both ways described in the documentation."""
 
 from typing import Any
 
@@ -34,6 +34,21 @@ def described(model: type[BaseModel], *, many: bool = False) -> dict[str, Any]:
     if examples:
         content["example"] = examples[0]
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def answers(example: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: what it answers, as an example, and what it says when the input is wrong."""
+    problem = {
+        "type": "about:blank",
+        "title": "Invalid input",
+        "status": 422,
+        "detail": "k: Input should be less than or equal to 100",
+        "field": "k",
+    }
+    return {
+        status: {"description": "Done.", "content": {"application/json": {"example": example}}},
+        422: {"description": "Invalid input.", "content": {"application/problem+json": {"example": problem}}},
+    }
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:

@@ -1,21 +1,26 @@
 """POST /v1/events: what users did, onto the log."""
 
 import asyncio
+from typing import Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
 from features.events import WireEvent, encode_event, parse_events
-from services.api.bodies import described, read_body
+from services.api.bodies import answers, described, read_body
 from services.serving import Serving
 from streaming.log import Stream
+
+_ANSWER: Final = {"accepted": 1, "event_ids": ["9f1c2e"], "positions": ["2c52b2d9d302:1:21851"]}
 
 
 def router(serving: Serving) -> APIRouter:
     routes = APIRouter(tags=["events"])
     settings = serving.settings
 
-    @routes.post("/v1/events", status_code=202, openapi_extra=described(WireEvent, many=True))
+    @routes.post(
+        "/v1/events", status_code=202, openapi_extra=described(WireEvent, many=True), responses=answers(_ANSWER, 202)
+    )
     async def post_events(request: Request) -> Response:
         """Appends one event, or a list of them, to the log; all or none.
 

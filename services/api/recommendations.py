@@ -1,7 +1,7 @@
 """Recommendations: for a user, for many, for somebody unknown with a few events; and the ranking of given items."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from features.errors import InvalidInput
 from features.events import Event, EventId, ItemId, UserId, WireEvent
 from features.wire import Id, Timestamp, parse_one, seconds
-from services.api.bodies import described, read_body
+from services.api.bodies import answers, described, read_body
 from services.api.users import UserPath
 from services.recommending import ANONYMOUS, Ask
 from services.serving import Serving
@@ -62,11 +62,31 @@ _RECOMMENDATIONS = TypeAdapter(RecommendationsRequest)
 _RANK = TypeAdapter(RankRequest)
 
 
+_ITEMS: Final = [
+    {
+        "item_id": "386",
+        "title": "Addams Family Values (1993)",
+        "score": 4.6357,
+        "source": "counts",
+        "reason": "because you watched Home Alone (1990)",
+        "because": "94",
+    }
+]
+_RANKED: Final = {
+    "items": _ITEMS,
+    "model_version": "counts-8b224d4a0a76553e",
+    "as_of": "2c52b2d9d302:1:21850",
+    "degraded": [],
+}
+_RECOMMENDATION: Final = {"recommendation_id": "r-1bbfa8bd-0", "removed": {"seen": 39}, **_RANKED}
+_MANY: Final = {"recommendations": [_RECOMMENDATION]}
+
+
 def router(serving: Serving) -> APIRouter:
     routes = APIRouter(tags=["recommendations"])
     settings = serving.settings
 
-    @routes.get("/v1/users/{user_id:path}/recommendations")
+    @routes.get("/v1/users/{user_id:path}/recommendations", responses=answers(_RECOMMENDATION))
     async def for_user(
         user_id: UserPath,
         k: K = 10,
@@ -90,7 +110,7 @@ def router(serving: Serving) -> APIRouter:
         )
         return Response(await serving.batcher.ask(ask), media_type="application/json")
 
-    @routes.post("/v1/recommendations", openapi_extra=described(RecommendationsRequest))
+    @routes.post("/v1/recommendations", openapi_extra=described(RecommendationsRequest), responses=answers(_MANY))
     async def for_many(request: Request) -> Response:
         """Lists for several users in one call, in their order; or one for somebody unknown, from inline events."""
         body = parse_one(_RECOMMENDATIONS, await read_body(request, settings.body_bytes))
@@ -107,7 +127,7 @@ def router(serving: Serving) -> APIRouter:
         answers = await asyncio.gather(*map(serving.batcher.ask, asks))
         return Response(b'{"recommendations":[%b]}' % b",".join(answers), media_type="application/json")
 
-    @routes.post("/v1/rank", openapi_extra=described(RankRequest))
+    @routes.post("/v1/rank", openapi_extra=described(RankRequest), responses=answers(_RANKED))
     async def rank(request: Request) -> Response:
         """The given items in the order in which they suit the user; nothing is filtered, unknown items come last."""
         body = parse_one(_RANK, await read_body(request, settings.body_bytes))

@@ -1,7 +1,7 @@
 """Users: who they are to us, what they did, and forgetting them."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Path, Query, Response
@@ -9,16 +9,43 @@ from fastapi import APIRouter, Path, Query, Response
 from features.errors import InvalidInput
 from features.events import UserId, encode_event
 from features.wire import ID_LENGTH
+from services.api.bodies import answers
 from services.erasing import erase
 from services.serving import Serving
 
 UserPath = Annotated[str, Path(min_length=1, max_length=ID_LENGTH)]
 
 
+_HISTORY: Final = {
+    "user_id": "196",
+    "events": [
+        {
+            "event_id": "ml-100k-87863",
+            "user_id": "196",
+            "item_id": "110",
+            "type": "rating",
+            "value": 1.0,
+            "timestamp": 881252305.0,
+        }
+    ],
+    "next_cursor": "881252305.0:ml-100k-87863",
+    "as_of": "2c52b2d9d302:1:21850",
+}
+_USER: Final = {
+    "user_id": "196",
+    "events": 39,
+    "items_seen": 39,
+    "first_at": 881250949.0,
+    "last_at": 881252305.0,
+    "as_of": "2c52b2d9d302:1:21850",
+}
+_ERASED: Final = {"erased": True, "log_records": 41, "dead_letters": 0, "position": "2c52b2d9d302:2:28354"}
+
+
 def router(serving: Serving) -> APIRouter:
     routes = APIRouter(tags=["users"])
 
-    @routes.get("/v1/users/{user_id:path}/history")
+    @routes.get("/v1/users/{user_id:path}/history", responses=answers(_HISTORY))
     async def history(
         user_id: UserPath,
         limit: Annotated[int, Query(ge=1, le=500, description="How many events.")] = 50,
@@ -37,7 +64,7 @@ def router(serving: Serving) -> APIRouter:
         }
         return Response(orjson.dumps(answer), media_type="application/json")
 
-    @routes.get("/v1/users/{user_id:path}")
+    @routes.get("/v1/users/{user_id:path}", responses=answers(_USER))
     async def user(user_id: UserPath) -> Response:
         """The user's profile in a few numbers; an unknown user has an empty one."""
         [found] = await asyncio.to_thread(serving.store.read, [UserId(user_id)])
@@ -52,7 +79,7 @@ def router(serving: Serving) -> APIRouter:
         }
         return Response(orjson.dumps(answer), media_type="application/json")
 
-    @routes.delete("/v1/users/{user_id:path}", status_code=202)
+    @routes.delete("/v1/users/{user_id:path}", status_code=202, responses=answers(_ERASED, 202))
     async def delete_user(user_id: UserPath) -> Response:
         """Forgets the user: events, impressions, dead letters and profile, on disk too.
 

@@ -14,7 +14,7 @@ from streaming.log import Consumer, EventLog, Record, Stream
 from streaming.sqlite_log import SqliteLog
 
 NOW = 1_700_000_000.0
-WAIT = 20.0  # for records that are there: only a broken log waits so long
+WAIT = 10.0  # for records that are there: only a broken log waits so long
 QUIET = 0.05  # for records that must not come
 
 OpenLog = Callable[..., EventLog]

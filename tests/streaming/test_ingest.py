@@ -272,7 +272,7 @@ def test_killed_again_and_again_while_events_come_in_it_ends_in_the_bytes_of_an_
     assert letters.count() > 10
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """The process ends here."""
 
 

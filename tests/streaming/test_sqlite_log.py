@@ -206,6 +206,13 @@ def test_a_refused_append_reaches_every_caller_and_leaves_nothing(path: Path, mo
         assert values_of(log) == [b"one", b"two"]
 
 
+def test_an_append_with_a_value_that_cannot_be_written_leaves_nothing_of_itself(log: SqliteLog) -> None:
+    with pytest.raises(OverflowError):
+        log.append(Stream.EVENTS, [("ada", b"good"), ("ada", 2**70)], NOW)  # type: ignore[list-item]
+    assert log.append(Stream.EVENTS, [("ada", b"after")], NOW)[0].offset == 0
+    assert values_of(log) == [b"after"]
+
+
 # Reading
 
 APPEND_WHEN_TOLD = """
