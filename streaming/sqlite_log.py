@@ -21,7 +21,7 @@ from features.errors import LogUnavailable
 from features.profile import Position
 from streaming.log import Record, Stream
 
-POLL_SECONDS: Final = 0.01  # how soon an append of another process is seen; this process's own are signalled
+POLL_SECONDS: Final = 0.02  # between two looks for what another process has appended; in this one a reader is woken
 BUSY_SECONDS: Final = 5.0
 TRIM_EVERY: Final = 1000  # impressions of a partition between two trims
 

@@ -97,3 +97,17 @@ def test_the_most_events_of_one_request_are_accepted(app: Running, user: str) ->
     most = app.serving.settings.batch_most
     assert app.send([event(user, f"i{number}", NOW - number) for number in range(most)])["accepted"] == most
     assert profile(app, user)["items_seen"] == most
+
+
+def test_properties_are_applied_as_deep_as_they_are_accepted(app: Running, user: str) -> None:
+    accepted = 0
+    for depth in range(185, 206):
+        body = b'{"event_id":"%s-%d","user_id":"%s","type":"view","properties":%s1%s}'
+        body %= (user.encode(), depth, user.encode(), b'{"a":' * depth, b"}" * depth)
+        response = app.client.post("/v1/events", content=body)
+        if response.status_code == 202:
+            accepted += 1
+            app.applied(response.json()["positions"])
+    assert 0 < accepted < 21
+    assert app.backends.dead_letters.count() == 0
+    assert len(app.client.get(f"/v1/users/{user}/history").json()["events"]) == accepted
