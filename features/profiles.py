@@ -18,6 +18,7 @@ from struct import Struct
 from typing import Any, Final, cast
 
 import redis
+from hiredis import pack_command
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
@@ -166,10 +167,11 @@ class ProfileStore:
 
     def _send(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
         """The raw replies of commands sent together: what a client's pipeline does, at a third of its time."""
+        packed = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # its stub knows tuples of one
         with _translated():
             connection: Any = self._client.connection_pool.get_connection()
             try:
-                connection.send_packed_command(connection.pack_commands(commands))
+                connection.send_packed_command([packed])
                 return [connection.read_response() for _ in commands]
             except BaseException:
                 connection.disconnect()  # replies that were not read would be taken for those of the next request
