@@ -1,14 +1,15 @@
 """The ingest service: both streams into the store, and the store's file rewritten after an erasure."""
 
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from threading import Event as Signal
 from typing import Final
 
 from features.profiles import ProfileStore
 from services.threads import Threads
 from services.wiring import Backends
-from streaming.ingest import Applied, follow, into_catalogue, into_profiles
-from streaming.log import Stream
+from streaming.ingest import Applied, Prepare, follow, into_catalogue, into_profiles
+from streaming.log import Consumer, Stream
 
 GROUP: Final = "ingest"
 REWRITE_SECONDS: Final = 0.2  # between two tries to have the append-only file rewritten
@@ -33,27 +34,19 @@ def start_ingest(
             erasures.set()
         report(applied)
 
-    for stream, prepare in (
-        (Stream.EVENTS, into_profiles(backends.patient, backends.dead_letters, clock)),
-        (Stream.ITEMS, into_catalogue(backends.patient, backends.dead_letters, clock)),
-    ):
-        consumer = backends.log.consumer(stream, GROUP)
-
-        def run(consumer=consumer, prepare=prepare) -> None:  # type: ignore[no-untyped-def]
-            try:
-                follow(
-                    consumer,
-                    prepare,
-                    backends.patient,
-                    GROUP,
-                    threads.stop,
-                    until_end=until_end,
-                    report=reported,
-                )
-            finally:
-                consumer.close()
+    def start(stream: Stream, consumer: Consumer, prepare: Prepare) -> None:
+        def run() -> None:
+            with closing(consumer):
+                follow(consumer, prepare, backends.patient, GROUP, threads.stop, until_end=until_end, report=reported)
 
         threads.start(f"ingest of {stream}", run)
+
+    with ExitStack() as opened:  # both consumers or none
+        events = opened.enter_context(closing(backends.log.consumer(Stream.EVENTS, GROUP)))
+        items = opened.enter_context(closing(backends.log.consumer(Stream.ITEMS, GROUP)))
+        opened.pop_all()
+    start(Stream.EVENTS, events, into_profiles(backends.patient, backends.dead_letters, clock))
+    start(Stream.ITEMS, items, into_catalogue(backends.patient, backends.dead_letters, clock))
     if backends.owns_store and not until_end:
         threads.start("rewriting after erasures", lambda: _rewrite(backends.patient, erasures, threads.stop))
 

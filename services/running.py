@@ -30,8 +30,7 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
     # few requests, through the whole catalogue.
     gc.set_threshold(GC_OBJECTS, 20, 50)
     sys.setswitchinterval(SWITCH_SECONDS)
-    with backends(settings) as opened:
-        serving = Serving(settings, opened, time.time, ingest=ingest)
+    with backends(settings) as opened, Serving(settings, opened, time.time, ingest=ingest) as serving:
         config = uvicorn.Config(
             create_app(serving),
             host=settings.host,

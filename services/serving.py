@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from threading import Event as Signal
+from types import TracebackType
 from typing import Final
 
 from features.errors import InvalidInput
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Serving:
-    """Everything behind the routes of one process. `start` reads the catalogue and begins to follow the log.
+    """Everything behind the routes of one process, started by `with`: it reads the catalogue and follows the log.
 
     ingest: whether this process applies the log to the store too. clock: epoch seconds.
     """
@@ -51,7 +52,7 @@ class Serving:
         self._items_read = Signal()
         self._events_read = Signal()
 
-    def start(self) -> None:
+    def __enter__(self) -> "Serving":
         """Loads the catalogue, starts the threads; requests may be answered from now on, and know more by the second.
 
         Raises StoreUnavailable, and LogUnavailable when `ingest` and another process is ingesting already.
@@ -75,8 +76,11 @@ class Serving:
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
         self._follow(Stream.EVENTS, self._take_events, self._events_read)
         self._threads.start("watching what is popular", self._refresh)
+        return self
 
-    def close(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Finishes the batches in hand and writes the impressions."""
         self._threads.close()
         self.impressions.close()

@@ -1,8 +1,6 @@
 """The FastAPI application: routes, errors, and a line of metrics for each request."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -20,17 +18,8 @@ the log position of the last event it knows of.
 
 
 def create_app(serving: Serving) -> FastAPI:
-    """The application over parts that `serving.start` has started or, without a running server, will start."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        serving.start()
-        try:
-            yield
-        finally:
-            serving.close()
-
-    app = FastAPIOffline(title="Tasteprint", version="1", description=DESCRIPTION, redoc_url=None, lifespan=lifespan)
+    """The application over parts that have been started."""
+    app = FastAPIOffline(title="Tasteprint", version="1", description=DESCRIPTION, redoc_url=None)
     problems.install(app)
     # The busiest first, and users last: its shortest route would take the longer ones of the others for ids. Laid flat,
     # since a router within a router is searched twice for each request.

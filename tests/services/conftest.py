@@ -117,8 +117,7 @@ def wait_until(holds: Callable[[], object]) -> None:
 @contextmanager
 def running(settings: Settings, *, ingest: bool = True) -> Iterator[Running]:
     """An application that serves on a free port from a thread of its own, with a clock that stands still."""
-    with backends(settings) as opened:
-        serving = Serving(settings, opened, lambda: NOW, ingest=ingest)
+    with backends(settings) as opened, Serving(settings, opened, lambda: NOW, ingest=ingest) as serving:
         config = uvicorn.Config(
             create_app(serving),
             port=0,

@@ -1,0 +1,347 @@
+"""`tasteprint ...`: exit statuses, what stands on stdout, and the round trips of the commands."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from services.cli import main
+from services.settings import Settings
+from services.wiring import open_log
+from streaming.log import Stream
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "OMP_WAIT_POLICY")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> dict[str, object]:
+        """The one JSON object on stdout."""
+        assert self.status == 0, self.err
+        value = json.loads(self.out)
+        assert isinstance(value, dict)
+        return value
+
+
+Tasteprint = Callable[..., Ended]
+
+
+@pytest.fixture
+def tasteprint(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Tasteprint:
+    """Runs a command in this process, in a home of the test's own."""
+    monkeypatch.setenv("TASTEPRINT_HOME", str(own_home))
+    for name in THREADS:
+        monkeypatch.setenv(name, "1")  # or the commands would set them for all tests that follow
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["tasteprint", *map(str, arguments)])
+        capsys.readouterr()
+        handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            for one, handler in handlers.items():
+                signal.signal(one, handler)
+        said = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def ratings(tmp_path: Path) -> Path:
+    file = tmp_path / "ratings.csv"
+    file.write_text("who,what,stars,when\nann,alien,5,1000\nann,brazil,4,2000\nbob,alien,3,3000\n")
+    return file
+
+
+COLUMNS = ("--column", "user=who", "--column", "item=what", "--column", "value=stars", "--column", "at=when")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nothing-like-it",),
+        ("serve", "--nothing-like-it"),
+        ("serve", "--port", "eighty"),
+        ("data", "import"),
+        ("users", "export"),
+        ("dead-letters", "send", "first"),
+        ("dead-letters", "list", "--most", "0"),
+        ("evaluate", "ranking", "--seeds", "0"),
+    ],
+)
+def test_bad_usage_ends_with_2_and_says_so_on_stderr(tasteprint: Tasteprint, arguments: tuple[str, ...]) -> None:
+    ended = tasteprint(*arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err
+
+
+def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_home: Path) -> None:
+    ended = tasteprint("--help")
+    assert ended.status == 0
+    for command in ("up", "serve", "ingest", "data", "train", "evaluate", "users", "dead-letters", "bench", "demo"):
+        assert f" {command} " in ended.out
+    assert not own_home.exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("PORT", "99999"), ("HISTORY_LIMIT", "none"), ("REDIS_URL", "localhost:6379"), ("LOG", "kafka"), ("TENANT", "A b")],
+)
+def test_a_bad_setting_ends_with_2_and_is_named(
+    tasteprint: Tasteprint, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"TASTEPRINT_{variable}", value)
+    ended = tasteprint("dead-letters", "list")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(f"tasteprint: {variable.lower()}: ")
+    assert repr(value) in ended.err
+
+
+def test_a_bad_flag_ends_with_2_and_is_named_as_the_setting(tasteprint: Tasteprint) -> None:
+    ended = tasteprint("up", "--port", "70000")
+    assert ended.status == 2
+    assert ended.err.startswith("tasteprint: port: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("who,what\nann,alien\n", 1, "when"),
+        ("who,what,stars,when\nann,alien,5,1000\nbob,alien,many,2000\n", 3, "stars"),
+        ("who,what,stars,when\nann,alien,5,1000\nbob,,5,2000\n", 3, "what"),
+        ("who,what,stars,when\nann,alien,5,1000\nbob,alien,5\n", 3, ""),
+        ("who,what,stars,when\n", 0, ""),
+    ],
+)
+def test_a_bad_data_set_ends_with_2_naming_the_file_and_the_line_and_sends_nothing(
+    tasteprint: Tasteprint, ratings: Path, own_home: Path, text: str, line: int, said: str
+) -> None:
+    ratings.write_text(text)
+    ended = tasteprint("data", "import", ratings, *COLUMNS)
+    assert (ended.status, ended.out) == (2, "")
+    place = f"{ratings}, line {line}: " if line else f"{ratings}: "
+    assert ended.err.startswith(f"tasteprint: {place}")
+    assert said in ended.err
+    assert not (own_home / "log.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("data", "pull", "nothing-like-it"), "ml-100k"),
+        (("data", "import", "nothing-like-it"), "nothing-like-it"),
+        (("train", "counts", "--data", "nothing-like-it"), "nothing-like-it"),
+        (("evaluate", "ranking", "--data", "nothing-like-it"), "nothing-like-it"),
+        (("bench", "nothing-like-it"), "ingest"),
+        (("bench", "_report"), "ingest"),
+        (("dead-letters", "send", "7"), "dead-letters list"),
+        (("dead-letters", "drop", "7"), "dead-letters list"),
+    ],
+)
+def test_an_unknown_name_ends_with_2_and_says_what_would_do(
+    tasteprint: Tasteprint, arguments: tuple[str, ...], said: str
+) -> None:
+    ended = tasteprint(*arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("tasteprint: ")
+    assert said in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--format", "excel"), "csv"),
+        (("--column", "user"), "--column user=THEIR_NAME"),
+        (("--column", "=who"), "--column user=THEIR_NAME"),
+        (("--column", "person=who"), "user"),
+    ],
+)
+def test_bad_options_of_an_import_end_with_2_and_say_what_would_do(
+    tasteprint: Tasteprint, ratings: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    ended = tasteprint("data", "import", ratings, *arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert said in ended.err
+
+
+def test_unknown_choices_of_an_evaluation_end_with_2_and_say_which_there_are(
+    tasteprint: Tasteprint, ratings: Path, tmp_path: Path
+) -> None:
+    tasteprint("data", "import", ratings, *COLUMNS, "--to", tmp_path / "set").json()
+    for option, value, said in (("--models", "magic", "popularity"), ("--fit", "none", "refit"), ("--split", "odd", "global")):
+        ended = tasteprint("evaluate", "ranking", "--data", tmp_path / "set", option, value)
+        assert (ended.status, ended.out) == (2, ""), option
+        assert value in ended.err
+        assert said in ended.err
+
+
+def test_a_store_that_does_not_answer_ends_with_1(tasteprint: Tasteprint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTEPRINT_REDIS_URL", "unix:///nobody/listens.sock")
+    ended = tasteprint("users", "export", "ann")
+    assert (ended.status, ended.out) == (1, "")
+    assert "the profile store does not answer" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_an_import_sends_events_and_items_and_importing_again_changes_nothing(
+    tasteprint: Tasteprint, ratings: Path, own_home: Path
+) -> None:
+    report = tasteprint("data", "import", ratings, *COLUMNS, "--name", "films", "--json").json()
+    assert {"data": "films", "events": 3, "items": 2, "users": 2}.items() <= report.items()
+    assert report["log"] == str(own_home / "log.sqlite")
+    applied = tasteprint("ingest", "--until-end", "--json").json()
+    assert {"events": 3, "items": 2, "dead_letters": 0, "problems": []}.items() <= applied.items()
+    before = tasteprint("users", "export", "ann").json()
+    assert [
+        (one["event_id"], one["item_id"], one["type"], one["value"], one["timestamp"]) for one in before["events"]
+    ] == [("films-0", "alien", "rating", 5.0, 1000.0), ("films-1", "brazil", "rating", 4.0, 2000.0)]
+    assert before["items_seen"] == ["alien", "brazil"]
+
+    tasteprint("data", "import", ratings, *COLUMNS, "--name", "films").json  # noqa: B018 - a person's report is enough
+    tasteprint("ingest", "--until-end")
+    again = tasteprint("users", "export", "ann").json()
+    assert again["events"] == before["events"]
+    assert again["items_seen"] == before["items_seen"]
+
+
+def test_an_import_to_a_folder_writes_parquet_that_can_be_imported(
+    tasteprint: Tasteprint, ratings: Path, tmp_path: Path, own_home: Path
+) -> None:
+    folder = tmp_path / "written"
+    report = tasteprint("data", "import", ratings, *COLUMNS, "--to", folder, "--json").json()
+    assert report["folder"] == str(folder)
+    assert pl.read_parquet(folder / "events.parquet")["item"].to_list() == ["alien", "brazil", "alien"]
+    assert not (own_home / "log.sqlite").exists()
+    assert tasteprint("data", "import", folder, "--json").json()["events"] == 3
+    assert (own_home / "log.sqlite").exists()
+
+
+def test_a_report_for_a_person_has_a_line_a_fact_and_no_json(
+    tasteprint: Tasteprint, ratings: Path, tmp_path: Path
+) -> None:
+    ended = tasteprint("data", "import", ratings, *COLUMNS, "--to", tmp_path / "written")
+    assert ended.status == 0
+    facts = dict(line.split(maxsplit=1) for line in ended.out.splitlines())
+    assert (facts["events"], facts["items"], facts["users"]) == ("3", "2", "2")
+    assert facts["folder"] == str(tmp_path / "written")
+
+
+def test_training_publishes_a_bundle_and_evaluating_reports_one_json_object(
+    tasteprint: Tasteprint, tmp_path: Path, own_home: Path
+) -> None:
+    rows = [f"u{user},i{(user + step) % 8},{step}" for user in range(12) for step in range(5)]
+    file = tmp_path / "ring.csv"
+    file.write_text("user,item,timestamp\n" + "\n".join(rows) + "\n")
+    report = tasteprint("train", "counts", "--data", file, "--json").json()
+    assert report["events"] == 60
+    assert (own_home / "models" / "current").read_text() == f"{report['model']}\n"
+    ended = tasteprint("evaluate", "ranking", "--data", file, "--models", "popularity", "--bootstrap", "0", "--json")
+    assert ended.json()["evaluate"] == "ranking"
+    assert set(ended.json()["models"]) == {"popularity"}
+    assert ended.err == ""  # no bar where nobody is looking
+
+
+def broken_records(settings: Settings, *values: bytes) -> None:
+    """What only a broken producer writes, straight into the log."""
+    with closing(open_log(settings)) as log:
+        log.append(Stream.EVENTS, [("ann", value) for value in values], 1000.0)
+
+
+def test_dead_letters_are_listed_sent_again_and_dropped(tasteprint: Tasteprint, own_home: Path) -> None:
+    assert tasteprint("dead-letters", "list", "--json").json() == {"total": 0, "dead_letters": []}
+    broken_records(Settings(home=own_home), b"{", b'{"user_id":"ann","typ":"view"}', "é".encode("latin-1"))
+    assert tasteprint("ingest", "--until-end", "--json").json()["dead_letters"] == 3
+
+    listed = tasteprint("dead-letters", "list", "--json").json()
+    assert listed["total"] == 3
+    first, second, third = listed["dead_letters"]
+    assert (first["stream"], first["key"], first["record"]) == ("events", "ann", "{")
+    assert second["reason"].startswith("type: ") or second["reason"].startswith("typ: ")
+    assert third["record"] == "\ufffd"
+    assert len(tasteprint("dead-letters", "list", "--most", "1", "--json").json()["dead_letters"]) == 1
+    table = tasteprint("dead-letters", "list").out
+    assert "3 dead letters" in table
+    assert "typ" in table
+
+    # Sent again they fail again, and come back with new numbers.
+    assert tasteprint("dead-letters", "send", second["id"], "--json").json() == {"sent": 1}
+    assert tasteprint("dead-letters", "list", "--json").json()["total"] == 2
+    assert tasteprint("ingest", "--until-end", "--json").json()["dead_letters"] >= 1
+    again = tasteprint("dead-letters", "list", "--json").json()["dead_letters"]
+    assert second["record"] in [letter["record"] for letter in again]
+    assert second["id"] not in [letter["id"] for letter in again]
+
+    assert tasteprint("dead-letters", "send", "--json").json() == {"sent": len(again)}
+    assert tasteprint("dead-letters", "list", "--json").json()["total"] == 0
+    tasteprint("ingest", "--until-end")
+    left = [letter["id"] for letter in tasteprint("dead-letters", "list", "--json").json()["dead_letters"]]
+    assert tasteprint("dead-letters", "drop", *left, "--json").json() == {"dropped": len(left)}
+    assert tasteprint("dead-letters", "list", "--json").json()["total"] == 0
+
+
+def test_one_unknown_letter_and_none_is_sent(tasteprint: Tasteprint, own_home: Path) -> None:
+    broken_records(Settings(home=own_home), b"{")
+    tasteprint("ingest", "--until-end")
+    [letter] = tasteprint("dead-letters", "list", "--json").json()["dead_letters"]
+    assert tasteprint("dead-letters", "send", letter["id"], 99).status == 2
+    assert tasteprint("dead-letters", "list", "--json").json()["total"] == 1
+
+
+def test_an_erased_user_is_gone_from_the_export_and_from_every_file(
+    tasteprint: Tasteprint, ratings: Path, own_home: Path
+) -> None:
+    ratings.write_text("who,what,stars,when\nZyzx-4711,alien,5,1000\nZyzx-4711,brazil,4,2000\nbob,alien,3,3000\n")
+    tasteprint("data", "import", ratings, *COLUMNS)
+    broken_records(Settings(home=own_home), b'{"user_id":"Zyzx-4711"}')
+    tasteprint("ingest", "--until-end")
+    assert len(tasteprint("users", "export", "Zyzx-4711").json()["events"]) == 2
+
+    def naming() -> list[str]:
+        return [path.name for path in own_home.rglob("*") if path.is_file() and b"Zyzx-4711" in path.read_bytes()]
+
+    assert naming()
+    report = tasteprint("users", "erase", "Zyzx-4711", "--json").json()
+    assert {"erased": True, "log_records": 2, "dead_letters": 1, "applied_by": "this command"}.items() <= report.items()
+    assert naming() == []
+    exported = tasteprint("users", "export", "Zyzx-4711").json()
+    assert (exported["events"], exported["items_seen"]) == ([], [])
+    assert len(tasteprint("users", "export", "bob").json()["events"]) == 1
+
+
+def test_nobody_has_an_empty_export(tasteprint: Tasteprint) -> None:
+    assert tasteprint("users", "export", "nobody").json() == {
+        "user_id": "nobody",
+        "as_of": None,
+        "events": [],
+        "items_seen": [],
+    }
+
+
+def test_the_console_script_prints_one_json_object_and_draws_nothing_without_a_terminal(
+    ratings: Path, own_home: Path
+) -> None:
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("tasteprint"), "data", "import", ratings, *COLUMNS, "--json"],
+        env={"TASTEPRINT_HOME": str(own_home)},
+        capture_output=True,
+        check=False,
+        cwd=ratings.parent,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert json.loads(ended.stdout)["events"] == 3
