@@ -30,7 +30,8 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
     # few requests, through the whole catalogue.
     gc.set_threshold(GC_OBJECTS, 20, 50)
     sys.setswitchinterval(SWITCH_SECONDS)
-    with backends(settings) as opened, Serving(settings, opened, time.time, ingest=ingest) as serving:
+    with backends(settings) as opened:
+        serving = Serving(settings, opened, time.time, ingest=ingest)
         config = uvicorn.Config(
             create_app(serving),
             host=settings.host,
@@ -43,7 +44,9 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
             proxy_headers=False,  # nothing here depends on the client's address
             timeout_graceful_shutdown=int(settings.drain_seconds),
         )
-        uvicorn.Server(config).run()
+        listening = config.bind_socket()  # a port in use ends it here, before anything is read
+        with listening, serving:
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def run_ingest(settings: Settings, *, until_end: bool) -> dict[str, Any]:

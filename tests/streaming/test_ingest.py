@@ -148,7 +148,7 @@ def exports(store: ProfileStore, users: Iterable[str]) -> list[object]:
 # Order, repetition and batching
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40, derandomize=True)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30, derandomize=True)
 @given(events(), events(12), st.lists(st.integers(0, 9), max_size=1), st.randoms(use_true_random=False))
 def test_any_order_repetition_and_split_through_the_log_ends_in_the_bytes_of_a_plain_fold(
     store: ProfileStore,
@@ -233,7 +233,7 @@ def test_killed_again_and_again_while_events_come_in_it_ends_in_the_bytes_of_an_
     home: Path, log: SqliteLog, letters: DeadLetters, redis_url: str, open_store: Callable[..., ProfileStore]
 ) -> None:
     chance = random.Random(7)
-    rounds, bursts, steps = 4, 8, 6
+    rounds, bursts, steps = 3, 8, 6
     chunks = iter(workload(7, rounds * (bursts + steps), 20, users=12, spread=25.0))
     users = [f"u{n}" for n in range(12)]
     tenant = f"ingest-{next(numbers)}"
