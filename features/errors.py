@@ -9,7 +9,9 @@ TasteprintError
 ├── BundleRefused (ValueError)           a trained model that must not be used
 ├── ServerMissing (FileNotFoundError)    no Redis server to start or to attach to
 ├── StoreUnavailable (ConnectionError)   the profile store does not answer
-└── LogUnavailable (ConnectionError)     the event log does not answer
+├── LogUnavailable (ConnectionError)     the event log does not answer
+├── CannotListen (OSError)               the server's address is not to be had
+└── DemoFailed (RuntimeError)            a step of the demo did not do what it shows
 
 Each is also the standard library's error it refines, says what was given and what would do, and survives
 pickling (its positional arguments are its constructor's).
@@ -76,3 +78,11 @@ class StoreUnavailable(TasteprintError, ConnectionError):
 
 class LogUnavailable(TasteprintError, ConnectionError):
     """The event log does not answer."""
+
+
+class CannotListen(TasteprintError, OSError):
+    """The server's address is taken, or not one of this machine."""
+
+
+class DemoFailed(TasteprintError, RuntimeError):
+    """A step of the demo did not do what it shows."""

@@ -3,12 +3,14 @@
 import gc
 import logging
 import signal
+import socket
 import sys
 import time
 from typing import Any, Final
 
 import uvicorn
 
+from features.errors import CannotListen
 from services.ingesting import start_ingest
 from services.settings import Settings
 from services.threads import Threads
@@ -44,9 +46,17 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
             proxy_headers=False,  # nothing here depends on the client's address
             timeout_graceful_shutdown=int(settings.drain_seconds),
         )
-        listening = config.bind_socket()  # a port in use ends it here, before anything is read
-        with listening, serving:
+        with _listening(settings) as listening, serving:  # a port in use ends it here, before anything is read
             uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listening(settings: Settings) -> socket.socket:
+    address = (settings.host, settings.port)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise CannotListen(f"{address[0]} port {address[1]}: {error.strerror}; choose another with --port") from error
 
 
 def run_ingest(settings: Settings, *, until_end: bool) -> dict[str, Any]:

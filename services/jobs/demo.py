@@ -16,7 +16,7 @@ import orjson
 from rich.table import Table
 
 from features.datasets import Dataset, fingerprint, load, pull
-from features.errors import TasteprintError
+from features.errors import DemoFailed
 from models.bundle import train_counts
 from models.evaluation import evaluate_ranking
 from services.bundles import publish
@@ -31,10 +31,6 @@ USER: Final = "196"
 RATED_NOW: Final = 3
 VISITOR_COPIES: Final = "405"
 WAIT_SECONDS: Final = 10.0
-
-
-class DemoFailed(TasteprintError, RuntimeError):
-    """A step of the demo did not do what it shows."""
 
 
 def run_demo(settings: Settings) -> None:

@@ -42,6 +42,8 @@ def erase_user(settings: Settings, user: str, now: float) -> dict[str, Any]:
         finally:
             consumer.close()
         if opened.owns_store:
-            while not opened.patient.rewrite_append_only_file() or opened.patient.rewriting():
+            while not opened.patient.rewrite_append_only_file():
+                time.sleep(0.02)
+            while opened.patient.rewriting():
                 time.sleep(0.02)
     return report | {"applied_by": "this command"}
