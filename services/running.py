@@ -47,6 +47,8 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
             timeout_graceful_shutdown=int(settings.drain_seconds),
         )
         with _listening(settings) as listening, serving:  # a port in use ends it here, before anything is read
+            host, port = listening.getsockname()[:2]
+            logger.info("serving on http://%s:%d, documented at /docs", f"[{host}]" if ":" in host else host, port)
             uvicorn.Server(config).run(sockets=[listening])
 
 

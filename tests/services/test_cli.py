@@ -183,7 +183,7 @@ def test_bad_options_of_an_import_end_with_2_and_say_what_would_do(
 def test_unknown_choices_of_an_evaluation_end_with_2_and_say_which_there_are(
     tasteprint: Tasteprint, ratings: Path, tmp_path: Path
 ) -> None:
-    tasteprint("data", "import", ratings, *COLUMNS, "--to", tmp_path / "set").json()
+    tasteprint("data", "import", ratings, *COLUMNS, "--to", tmp_path / "set")
     for option, value, said in (("--models", "magic", "popularity"), ("--fit", "none", "refit"), ("--split", "odd", "global")):
         ended = tasteprint("evaluate", "ranking", "--data", tmp_path / "set", option, value)
         assert (ended.status, ended.out) == (2, ""), option
@@ -213,7 +213,7 @@ def test_an_import_sends_events_and_items_and_importing_again_changes_nothing(
     ] == [("films-0", "alien", "rating", 5.0, 1000.0), ("films-1", "brazil", "rating", 4.0, 2000.0)]
     assert before["items_seen"] == ["alien", "brazil"]
 
-    tasteprint("data", "import", ratings, *COLUMNS, "--name", "films").json  # noqa: B018 - a person's report is enough
+    tasteprint("data", "import", ratings, *COLUMNS, "--name", "films")
     tasteprint("ingest", "--until-end")
     again = tasteprint("users", "export", "ann").json()
     assert again["events"] == before["events"]
