@@ -1,5 +1,6 @@
 """Dead letters: records that could not be applied, why, and sending them again."""
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -92,7 +93,8 @@ class DeadLetters:
         """Erases the letters that name the user, as key or anywhere in the record; how many there were."""
         with self._lock, self._translated():
             deleted = self._connection.execute(
-                "DELETE FROM dead_letters WHERE key = ? OR instr(value, ?) > 0", (user, orjson.dumps(user))
+                "DELETE FROM dead_letters WHERE key = ? OR instr(value, ?) > 0 OR instr(value, ?) > 0",
+                (user, orjson.dumps(user), json.dumps(user).encode()),  # JSON may escape what is not ASCII, or not
             ).rowcount
             # SQLite overwrites what it deletes, but not the copies it left behind when it merged pages.
             self._connection.execute("VACUUM")

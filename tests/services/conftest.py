@@ -4,6 +4,7 @@ Three are started once and shared. `app` is for writing: each test uses users an
 never written to, so that its popularity is known; `trained` is the same with a bundle that answers.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -131,8 +132,7 @@ def running(settings: Settings, *, ingest: bool = True) -> Iterator[Running]:
         thread = Thread(target=server.run, name="server")
         thread.start()
         try:
-            wait_until(lambda: server.started or not thread.is_alive())
-            assert server.started, "the application did not start"
+            wait_until(lambda: server.started)
             [socket] = server.servers[0].sockets
             with httpx.Client(base_url=f"http://127.0.0.1:{socket.getsockname()[1]}", timeout=30.0) as client:
                 wait_until(lambda: client.get("/readyz").status_code == 200)
@@ -140,6 +140,15 @@ def running(settings: Settings, *, ingest: bool = True) -> Iterator[Running]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("TASTEPRINT_"):
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`tasteprint ...`: exit statuses, what stands on stdout, and the round trips of the commands."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -338,7 +339,7 @@ def test_the_console_script_prints_one_json_object_and_draws_nothing_without_a_t
 ) -> None:
     ended = subprocess.run(
         [Path(sys.executable).with_name("tasteprint"), "data", "import", ratings, *COLUMNS, "--json"],
-        env={"TASTEPRINT_HOME": str(own_home)},
+        env=os.environ | {"TASTEPRINT_HOME": str(own_home)},
         capture_output=True,
         check=False,
         cwd=ratings.parent,

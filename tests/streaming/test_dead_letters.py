@@ -172,6 +172,22 @@ def test_a_forgotten_user_is_nowhere_in_the_files(letters: DeadLetters, path: Pa
         assert {letter.key for letter in letters.list(most=1000)} == set(users[number + 1 :])
 
 
+def test_forgetting_finds_both_spellings_that_json_has_for_a_letter(letters: DeadLetters) -> None:
+    letters.add(Stream.EVENTS, "k", '{"user_id":"zoë"'.encode(), at(1), "torn", NOW)
+    letters.add(Stream.EVENTS, "k", rb'{"user_id":"zo\u00eb"', at(2), "torn", NOW)
+    letters.add(Stream.EVENTS, "k", b'{"user_id":"zoe"', at(3), "torn", NOW)
+    assert letters.forget("zoë") == 2
+    assert [letter.position for letter in letters.list()] == [at(3)]
+
+
+def test_dropped_letters_are_gone_and_the_others_stay(letters: DeadLetters) -> None:
+    for offset in range(3):
+        letters.add(Stream.EVENTS, "k", b"{", at(offset), "torn", NOW)
+    first, second, third = letters.list()
+    letters.drop([first, third])
+    assert letters.list() == [second]
+
+
 def test_a_file_that_cannot_be_used_is_refused_by_its_path(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(LogUnavailable, match=r"dead_letters\.sqlite cannot be used"):
