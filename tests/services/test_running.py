@@ -121,16 +121,9 @@ def stored(app: Running, users: set[str]) -> list[tuple[str, str]]:
     ]
 
 
-def runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def store_pid(home: Path) -> int:
-    return int((home / "valkey" / "server.pid").read_text())
+def store_runs(home: Path) -> bool:
+    """The embedded server takes its pid file with it when it is stopped."""
+    return (home / "valkey" / "server.pid").exists()
 
 
 def test_a_server_answers_and_another_on_its_home_or_its_port_is_refused(own_home: Path, tmp_path: Path) -> None:
@@ -145,12 +138,11 @@ def test_a_server_answers_and_another_on_its_home_or_its_port_is_refused(own_hom
             assert said in err.decode()
             assert b"Traceback" not in err
         assert is_ready(server.client)
-        assert runs(store_pid(own_home))  # the refused one was attached to the store, and left it running
+        assert store_runs(own_home)  # the refused one was attached to the store, and left it running
 
 
 def test_at_sigterm_what_came_in_is_answered_and_applied_and_the_process_ends_with_0(own_home: Path) -> None:
     with up(own_home) as server:
-        store = store_pid(own_home)
         # A request that is half sent when the signal comes.
         body = orjson.dumps({"event_id": "half", "user_id": "slow", "item_id": "alien", "type": "view"})
         slow = http.client.HTTPConnection(server.client.base_url.host, server.client.base_url.port)
@@ -168,7 +160,7 @@ def test_at_sigterm_what_came_in_is_answered_and_applied_and_the_process_ends_wi
         _, err = server.process.communicate(timeout=30)
         assert server.process.returncode == 0, err.decode()
         assert b"Traceback" not in err
-        assert not runs(store)  # the last one out stops it
+        assert not store_runs(own_home)  # the last one out stops it
     with running(Settings(home=own_home)) as app:
         assert_all_applied(app, [*accepted, ("slow", "half")])
         assert [b'"slow"' in impression for impression in app.records(Stream.IMPRESSIONS)] == [True]
