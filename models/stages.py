@@ -81,7 +81,12 @@ def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary) -> Shelf:
 
 def seen(queries: Sequence[Query], shelf: Shelf) -> NDArray[np.bool_] | None:
     """Removes what the user has seen, the history included."""
-    return _listed([chain(query.seen, query.history) for query in queries], shelf)
+    return _listed([_every_seen(query) for query in queries], shelf)
+
+
+def _every_seen(query: Query) -> Iterable[ItemId]:
+    known = isinstance(query.seen, frozenset) and query.seen.issuperset(query.history)
+    return query.seen if known else chain(query.seen, query.history)
 
 
 def hidden(_: Sequence[Query], shelf: Shelf) -> NDArray[np.bool_] | None:
@@ -169,7 +174,8 @@ def diversify(
     n_lists = len(rows_BP)
     if not (shelf.any_category and dials_B.any()) or most == 0:
         return np.tile(np.arange(most), (n_lists, 1))
-    directions_BPR = np.unpackbits(shelf.packed_NR8.take(rows_BP, axis=0), axis=2) * shelf.lengths_N1.take(rows_BP, axis=0)
+    bits_BPR = np.unpackbits(shelf.packed_NR8.take(rows_BP, axis=0), axis=2)
+    directions_BPR = bits_BPR * shelf.lengths_N1.take(rows_BP, axis=0)
     cosines_BPP = np.matmul(directions_BPR, directions_BPR.transpose(0, 2, 1))
     kept_B = (scores_BP > -np.inf).sum(axis=1).tolist()
     # A loop over lists of vectors beats one over places of batches: it needs no gathers, and most batches are small.

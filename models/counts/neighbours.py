@@ -83,6 +83,8 @@ class Stack:
         self.tables_T = np.repeat(np.arange(self.n_tables), [table.steps for table in tables])
         self._decays_T1 = np.concatenate([table.decay ** np.arange(table.steps) for table in tables])[:, None]
         self.depth = int(self.steps_T.max()) + 1
+        self.steps_before_T = self.steps_T - self.depth
+        self.every_M1 = np.arange(self.n_tables)[:, None]
 
     def gather(self, histories: Sequence[History | list[int]]) -> "Gathered":
         """Every neighbour of every history item, weighted; at most a few hundred histories at a time."""
@@ -128,13 +130,13 @@ class Gathered:
         depth = stack.depth
         # Of each place in a (B, M, N) array: 0, or one more than the item's place in J; small, to stay in cache.
         wanted_BMN = np.zeros((n_histories, stack.n_tables, stack.n_items), np.int16)
-        every_B11 = np.arange(n_histories)[:, None, None]
-        wanted_BMN[every_B11, np.arange(stack.n_tables)[:, None], items_BJ[:, None]] = np.arange(1, n_wanted + 1)
+        every_B1 = np.arange(n_histories)[:, None]
+        wanted_BMN[every_B1[:, None], stack.every_M1, items_BJ[:, None]] = np.arange(1, n_wanted + 1)
         wanted = wanted_BMN.ravel().take(self.columns_BTK.ravel())
         found = np.flatnonzero(wanted != 0)
         rows = found // self.columns_BTK.shape[2]  # of (B, T)
         added = self.weights_BTK.ravel().take(found) * weights_BM.take(stack.tables_T, axis=1).ravel().take(rows)
-        first_BT = every_B11[:, 0] * (n_wanted * depth) + (stack.steps_T - depth)
+        first_BT = every_B1 * (n_wanted * depth) + stack.steps_before_T
         places = wanted.take(found).astype(np.int64) * depth + first_BT.ravel().take(rows)
         summed = np.bincount(places, added, minlength=n_histories * n_wanted * depth)
         added_BJL = summed.reshape(n_histories, n_wanted, depth)

@@ -198,7 +198,13 @@ def _stock(shop: Running) -> None:
 
 
 def event(user: str, item: str, at: float, **more: object) -> dict[str, object]:
-    return {"event_id": f"{user}-{item}-{at:.0f}", "user_id": user, "item_id": item, "type": "view", "timestamp": at} | more
+    return {
+        "event_id": f"{user}-{item}-{at:.0f}",
+        "user_id": user,
+        "item_id": item,
+        "type": "view",
+        "timestamp": at,
+    } | more
 
 
 @pytest.fixture

@@ -39,9 +39,7 @@ Tasteprint = Callable[..., Ended]
 
 
 @pytest.fixture
-def tasteprint(
-    own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Tasteprint:
+def tasteprint(own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tasteprint:
     """Runs a command in this process, in a home of the test's own."""
     monkeypatch.setenv("TASTEPRINT_HOME", str(own_home))
     for name in THREADS:
@@ -102,7 +100,13 @@ def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("PORT", "99999"), ("HISTORY_LIMIT", "none"), ("REDIS_URL", "localhost:6379"), ("LOG", "kafka"), ("TENANT", "A b")],
+    [
+        ("PORT", "99999"),
+        ("HISTORY_LIMIT", "none"),
+        ("REDIS_URL", "localhost:6379"),
+        ("LOG", "kafka"),
+        ("TENANT", "A b"),
+    ],
 )
 def test_a_bad_setting_ends_with_2_and_is_named(
     tasteprint: Tasteprint, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
@@ -185,7 +189,11 @@ def test_unknown_choices_of_an_evaluation_end_with_2_and_say_which_there_are(
     tasteprint: Tasteprint, ratings: Path, tmp_path: Path
 ) -> None:
     tasteprint("data", "import", ratings, *COLUMNS, "--to", tmp_path / "set")
-    for option, value, said in (("--models", "magic", "popularity"), ("--fit", "none", "refit"), ("--split", "odd", "global")):
+    for option, value, said in (
+        ("--models", "magic", "popularity"),
+        ("--fit", "none", "refit"),
+        ("--split", "odd", "global"),
+    ):
         ended = tasteprint("evaluate", "ranking", "--data", tmp_path / "set", option, value)
         assert (ended.status, ended.out) == (2, ""), option
         assert value in ended.err

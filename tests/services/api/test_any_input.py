@@ -12,7 +12,14 @@ from services.settings import Settings
 from tests.services.conftest import NOW, Running, running
 
 GOOD = {
-    "/v1/events": {"user_id": "u", "item_id": "i", "type": "view", "value": 1.5, "timestamp": NOW, "properties": {"a": 1}},
+    "/v1/events": {
+        "user_id": "u",
+        "item_id": "i",
+        "type": "view",
+        "value": 1.5,
+        "timestamp": NOW,
+        "properties": {"a": 1},
+    },
     "/v1/items": {"item_id": "i", "title": "t", "categories": ["c"], "attributes": {"a": 1}, "hidden": False},
     "/v1/recommendations": {"events": [{"item_id": "i", "timestamp": NOW}], "k": 3, "exclude": ["j"]},
     "/v1/rank": {"user_id": "u", "items": ["i", "j"]},
@@ -60,7 +67,9 @@ def test_the_good_bodies_are_good(battered: Running, route: str) -> None:
 
 @pytest.mark.parametrize("route", list(GOOD))
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_whatever_is_posted_is_accepted_or_refused_by_name(battered: Running, route: str, data: st.DataObject) -> None:
     response = battered.client.post(route, content=data.draw(bodies(route)))
     if response.status_code == 422:

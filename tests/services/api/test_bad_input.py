@@ -52,7 +52,20 @@ ROUTES = ["/v1/events", "/v1/items", "/v1/recommendations", "/v1/rank"]
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(
     "body",
-    [b"", b"   ", b"{", b"[", b"{]", b"not json", b'{"a":1,}', b"{'a':1}", b'{"a":1}{"b":2}', b"\x00", b"\xff\xfe", b"\xef\xbb\xbf{}"],
+    [
+        b"",
+        b"   ",
+        b"{",
+        b"[",
+        b"{]",
+        b"not json",
+        b'{"a":1,}',
+        b"{'a':1}",
+        b'{"a":1}{"b":2}',
+        b"\x00",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+    ],
 )
 def test_what_is_not_json_is_refused_as_a_whole(app: Running, route: str, body: bytes) -> None:
     refused(app.client.post(route, content=body), "")
@@ -197,11 +210,17 @@ def test_numbers_that_are_none_are_refused_in_properties_and_attributes(app: Run
     body = orjson.dumps(good() | {"properties": {"deep": [{"n": "HERE"}]}}).replace(b'"HERE"', number.encode())
     refused(app.client.post("/v1/events", content=body), "properties")
     refused(app.client.post("/v1/events", content=b"[" + body + b"]"), "0.properties")
-    refused(app.client.post("/v1/items", content=b'{"item_id":"i","attributes":{"n":%b}}' % number.encode()), "attributes")
+    refused(
+        app.client.post("/v1/items", content=b'{"item_id":"i","attributes":{"n":%b}}' % number.encode()), "attributes"
+    )
 
 
-@pytest.mark.parametrize("text", [LONE, "before" + LONE + "after", "\\udfff", RAW_LONE, b"\xff", b"\xc3", b"\xf8\x88\x80\x80\x80"])
-@pytest.mark.parametrize("field", ["user_id", "item_id", "event_id", "type", "session_id", "recommendation_id", "timestamp"])
+@pytest.mark.parametrize(
+    "text", [LONE, "before" + LONE + "after", "\\udfff", RAW_LONE, b"\xff", b"\xc3", b"\xf8\x88\x80\x80\x80"]
+)
+@pytest.mark.parametrize(
+    "field", ["user_id", "item_id", "event_id", "type", "session_id", "recommendation_id", "timestamp"]
+)
 def test_lone_surrogates_and_bytes_that_are_no_text_are_refused_by_their_field(
     app: Running, field: str, text: str | bytes
 ) -> None:
@@ -212,9 +231,7 @@ def test_lone_surrogates_and_bytes_that_are_no_text_are_refused_by_their_field(
 
 @pytest.mark.parametrize("text", [LONE.encode(), RAW_LONE, b"\xff"])
 @pytest.mark.parametrize("properties", [b'{"a":"HERE"}', b'{"HERE":1}', b'{"a":{"b":[1,{"HERE":2}]}}'])
-def test_lone_surrogates_in_properties_and_their_keys_are_refused(
-    app: Running, properties: bytes, text: bytes
-) -> None:
+def test_lone_surrogates_in_properties_and_their_keys_are_refused(app: Running, properties: bytes, text: bytes) -> None:
     body = orjson.dumps(good() | {"properties": "HERE"}).replace(b'"HERE"', properties.replace(b"HERE", text))
     refused(app.client.post("/v1/events", content=body), "properties")
     refused(app.client.post("/v1/events", content=b"[" + body + b"]"), "0.properties")

@@ -73,7 +73,9 @@ def test_what_needs_the_store_is_not_available_for_now(orphan: Running, method: 
 def test_degraded_answers_are_counted(orphan: Running) -> None:
     def count() -> float:
         [line] = [
-            line for line in orphan.client.get("/metrics").text.splitlines() if line.startswith("tasteprint_degraded_total ")
+            line
+            for line in orphan.client.get("/metrics").text.splitlines()
+            if line.startswith("tasteprint_degraded_total ")
         ]
         return float(line.split()[1])
 

@@ -47,7 +47,7 @@ def body_of(operation: dict[str, object]) -> dict[str, object]:
 
 def test_every_route_is_documented_with_a_summary_and_a_description(app: Running) -> None:
     found = operations(app)
-    assert ROUTES <= set(found)
+    assert set(found) >= ROUTES
     for route, operation in found.items():
         assert operation["summary"], route
         assert len(operation["description"]) > 10, route

@@ -70,5 +70,3 @@ def test_the_model_in_use_is_told_with_its_manifest(trained: Running, app: Runni
     assert answer["in_use"] == trained.serving.bundle.name == answer["manifest"]["name"]
     assert answer["manifest"]["data"]["fingerprint"] == "toy"
     assert app.client.get("/v1/models").json() == {"in_use": "popularity", "manifest": None}
-
-

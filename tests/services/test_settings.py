@@ -1,0 +1,121 @@
+"""Settings: file < environment < flags, and a bad value is named."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from features.errors import InvalidInput
+from services.settings import Settings, limit_threads, load_settings
+
+
+@pytest.fixture(autouse=True)
+def home_in_the_environment(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_home.mkdir()
+    monkeypatch.setenv("TASTEPRINT_HOME", str(own_home))
+
+
+def test_flags_win_over_the_environment_and_the_environment_over_the_file(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_home / "tasteprint.toml").write_text('port = 1001\nhost = "file"\nverb = "file"\n')
+    monkeypatch.setenv("TASTEPRINT_PORT", "1002")
+    monkeypatch.setenv("TASTEPRINT_HOST", "environment")
+    settings = load_settings(port=1003)
+    assert (settings.port, settings.host, settings.verb) == (1003, "environment", "file")
+    assert settings.history_limit == 500  # what nobody sets stays
+
+
+def test_a_flag_that_was_not_given_leaves_the_setting_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTEPRINT_PORT", "1002")
+    assert load_settings(port=None, host=None).port == 1002
+
+
+def test_another_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text("port = 1001\n")
+    monkeypatch.setenv("TASTEPRINT_CONFIG", str(file))
+    assert load_settings().port == 1001
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("port", 65_536),
+        ("port", -1),
+        ("port", "eighty"),
+        ("tenant", "No Spaces"),
+        ("tenant", ""),
+        ("log", "kafka"),
+        ("log", "/a/path"),
+        ("redis_url", "localhost"),
+        ("body_bytes", 0),
+        ("batch_most", -5),
+        ("history_limit", 0),
+        ("history_limit", 10_001),
+        ("log_partitions", 0),
+        ("explore", 0.6),
+        ("explore", "nan"),
+        ("trend_half_life_days", 0),
+        ("drain_seconds", 0),
+        ("verb", ""),
+        ("threads", 0),
+        ("nothing_like_it", 1),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_the_setting(setting: str, value: object) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        load_settings(**{setting: value})
+    assert refused.value.field == setting
+    assert repr(value) in str(refused.value)
+
+
+def test_a_bad_value_in_the_environment_is_refused_by_the_name_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASTEPRINT_PORT", "eighty")
+    with pytest.raises(InvalidInput, match=r"^port: .*'eighty'"):
+        load_settings()
+
+
+@pytest.mark.parametrize("text", ["prot = 8000\n", "port = 8000\nprot = 1\n"])
+def test_an_unknown_setting_in_the_file_is_refused_by_its_name(own_home: Path, text: str) -> None:
+    (own_home / "tasteprint.toml").write_text(text)
+    with pytest.raises(InvalidInput, match=r"^prot: "):
+        load_settings()
+
+
+def test_a_file_that_is_no_toml_is_refused_by_its_name(own_home: Path) -> None:
+    (own_home / "tasteprint.toml").write_text("port = \n")
+    with pytest.raises(InvalidInput, match=r"tasteprint\.toml"):
+        load_settings()
+
+
+def test_a_file_that_is_named_and_not_there_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASTEPRINT_CONFIG", str(tmp_path / "misspelt.toml"))
+    with pytest.raises(InvalidInput, match=r"misspelt\.toml"):
+        load_settings()
+
+
+def test_the_home_is_absolute_and_the_log_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(home=Path("here"))
+    assert settings.home == tmp_path / "here"
+    assert settings.log_path == tmp_path / "here" / "log.sqlite"
+    assert Settings(home=Path("~/there")).home == Path.home() / "there"
+    assert Settings(log="sqlite:////var/log.sqlite").log_path == Path("/var/log.sqlite")
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1  # type: ignore[misc]
+
+
+def test_threads_are_limited_unless_the_operator_has_set_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "to be put back afterwards")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    limit_threads(3)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert os.environ["POLARS_MAX_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == "3"
