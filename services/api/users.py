@@ -85,6 +85,7 @@ def router(serving: Serving) -> APIRouter:
 
         Accepted means that the log has forgotten and that the order to forget is in it; the profile follows within a
         moment. Events from before the erasure that arrive later are dropped. Trained models are not retrained.
+        The embedded log is written anew, about three seconds for a million records, while new events wait.
         """
         erased = await asyncio.to_thread(
             erase, UserId(user_id), serving.store, serving.log, serving.dead_letters, serving.clock()

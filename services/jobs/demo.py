@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -133,7 +133,8 @@ def _update(
     for item in answer["items"]:
         mark = " " if item["item_id"] in old else "+"
         out.print(f"{mark} {item['title']:<48} {item['reason']}")
-    gone = [item["title"] for item in before if item["item_id"] not in {now["item_id"] for now in answer["items"]}]
+    new = {item["item_id"] for item in answer["items"]}
+    gone = [item["title"] for item in before if item["item_id"] not in new]
     out.print(f"  gone: {', '.join(gone) or 'none'}")
     out.print(f"  {milliseconds:.1f} ms from the first byte of the events to the answer that knows them")
     summary["freshness"] = f"{milliseconds:.1f} ms from events posted to recommendations changed ({len(gone)} of 8)"
@@ -196,7 +197,7 @@ def _covers(as_of: str | None, position: str) -> bool:
     return known == partition and int(newest) >= int(offset)
 
 
-def _until(holds: Any, what: str) -> None:
+def _until(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not holds():
         if time.monotonic() > deadline:
