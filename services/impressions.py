@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event as Signal
-from threading import Thread
+from threading import Lock, Thread
 from typing import Final
 
 import orjson
@@ -58,6 +58,7 @@ class ImpressionWriter:
         self._log = log
         self._clock = clock
         self._waiting: Queue[Impression] = Queue(waiting_most)
+        self._flushing = Lock()
         self._stop = Signal()
         self._worker = Thread(target=self._work, name="impressions", daemon=True)
         self._worker.start()
@@ -68,6 +69,11 @@ class ImpressionWriter:
         except Full:
             self.dropped += 1
 
+    def flush(self) -> None:
+        """Writes what waits now; when it returns, that is in the log or counted as dropped."""
+        with self._flushing:
+            self._flush()
+
     def close(self) -> None:
         """Writes what waits, then stops."""
         self._stop.set()
@@ -75,8 +81,8 @@ class ImpressionWriter:
 
     def _work(self) -> None:
         while not self._stop.wait(PAUSE_SECONDS):
-            self._flush()
-        self._flush()
+            self.flush()
+        self.flush()
 
     def _flush(self) -> None:
         while batch := self._take():

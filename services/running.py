@@ -31,6 +31,9 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
     # A request makes a few hundred objects and none in a cycle: look for garbage seldom, or it is looked for in every
     # few requests, through the whole catalogue.
     gc.set_threshold(GC_OBJECTS, 20, 50)
+    # The server drains at a signal and then raises it again, which would end the process before anything is closed.
+    for signalled in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signalled, lambda *_: sys.exit(0))
     sys.setswitchinterval(SWITCH_SECONDS)
     with backends(settings) as opened:
         serving = Serving(settings, opened, time.time, ingest=ingest)

@@ -4,14 +4,16 @@ import logging
 from collections.abc import Callable
 from threading import Event as Signal
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from features.errors import InvalidInput
+from features.events import UserId
 from features.items import parse_item
 from models.catalogue import Catalogue
 from models.recommender import Pipeline
 from services.api.batching import Batcher
 from services.bundles import current_bundle
+from services.erasing import erase
 from services.impressions import ImpressionWriter
 from services.ingesting import start_ingest
 from services.live import LivePopularity, tail
@@ -93,6 +95,11 @@ class Serving:
         if not self._events_read.is_set():
             problems.append("the newest events are being counted")
         return problems
+
+    def erase(self, user: UserId) -> dict[str, Any]:
+        """Orders a user's erasure; impressions of them that wait to be written go to the log first, to be found there."""
+        self.impressions.flush()
+        return erase(user, self.store, self.log, self.dead_letters, self.clock())
 
     def _follow(self, stream: Stream, take: Callable[[list[Record]], None], caught_up: Signal) -> None:
         consumer = self.log.consumer(stream, None)

@@ -5,6 +5,7 @@ The file is TASTEPRINT_CONFIG, else `tasteprint.toml` in the home folder. A vari
 """
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,15 +89,23 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        home = Path(os.environ.get("TASTEPRINT_HOME", "~/.tasteprint")).expanduser()
-        file = Path(os.environ.get("TASTEPRINT_CONFIG", home / "tasteprint.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=_config_file())
+
+
+def _config_file() -> Path:
+    home = Path(os.environ.get("TASTEPRINT_HOME", "~/.tasteprint")).expanduser()
+    return Path(os.environ.get("TASTEPRINT_CONFIG", home / "tasteprint.toml"))
 
 
 def load_settings(**flags: Any) -> Settings:
     """The settings, with flags that are not None on top. Raises InvalidInput that names the setting."""
+    file = os.environ.get("TASTEPRINT_CONFIG")
+    if file is not None and not Path(file).is_file():
+        raise InvalidInput("TASTEPRINT_CONFIG", f"{file} is no file")
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(str(_config_file()), f"not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))

@@ -1,8 +1,9 @@
 """The FastAPI application: routes, errors, and a line of metrics for each request."""
 
 import time
+from urllib.parse import unquote_to_bytes
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,7 +51,20 @@ class Measured:
 
         start = time.perf_counter()
         try:
-            await self._app(scope, receive, noting)
+            refusal = _unreadable(scope)
+            await (refusal or self._app)(scope, receive, noting)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             self._metrics.answered(scope["method"], route, status, time.perf_counter() - start)
+
+
+def _unreadable(scope: Scope) -> Response | None:
+    """The refusal of a path that is no UTF-8: read with replacement characters it would name somebody else."""
+    if "\ufffd" not in scope["path"]:
+        return None
+    try:
+        unquote_to_bytes(scope["raw_path"]).decode()
+    except UnicodeDecodeError:
+        field = "item_id" if scope["path"].startswith("/v1/items/") else "user_id"
+        return problems.problem(422, "Invalid input", f"{field}: the path is not UTF-8", field=field)
+    return None

@@ -47,7 +47,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), f"{request.method} {request.url.path}")
+        response = problem(error.status_code, str(error.detail), f"{request.method} {request.url.path}")
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:

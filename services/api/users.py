@@ -1,6 +1,7 @@
 """Users: who they are to us, what they did, and forgetting them."""
 
 import asyncio
+import math
 from typing import Annotated, Any, Final
 
 import orjson
@@ -10,7 +11,6 @@ from features.errors import InvalidInput
 from features.events import UserId, encode_event
 from features.wire import ID_LENGTH
 from services.api.bodies import answers
-from services.erasing import erase
 from services.serving import Serving
 
 UserPath = Annotated[str, Path(min_length=1, max_length=ID_LENGTH)]
@@ -87,9 +87,7 @@ def router(serving: Serving) -> APIRouter:
         moment. Events from before the erasure that arrive later are dropped. Trained models are not retrained.
         The embedded log is written anew, about three seconds for a million records, while new events wait.
         """
-        erased = await asyncio.to_thread(
-            erase, UserId(user_id), serving.store, serving.log, serving.dead_letters, serving.clock()
-        )
+        erased = await asyncio.to_thread(serving.erase, UserId(user_id))
         return Response(orjson.dumps(erased), 202, media_type="application/json")
 
     return routes
@@ -100,6 +98,8 @@ def _parse_cursor(cursor: str | None) -> tuple[float, str] | None:
         return None
     at, _, identity = cursor.partition(":")
     try:
-        return float(at), identity
+        if identity and math.isfinite(float(at)):
+            return float(at), identity
     except ValueError:
-        raise InvalidInput("cursor", f"{cursor!r} is no cursor; use next_cursor of the page before") from None
+        pass  # refused below, like the rest
+    raise InvalidInput("cursor", f"{cursor!r} is no cursor; use next_cursor of the page before")

@@ -68,7 +68,7 @@ def test_the_good_bodies_are_good(battered: Running, route: str) -> None:
 @pytest.mark.parametrize("route", list(GOOD))
 @given(data=st.data())
 @settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_whatever_is_posted_is_accepted_or_refused_by_name(battered: Running, route: str, data: st.DataObject) -> None:
     response = battered.client.post(route, content=data.draw(bodies(route)))
