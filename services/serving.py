@@ -97,7 +97,7 @@ class Serving:
         return problems
 
     def erase(self, user: UserId) -> dict[str, Any]:
-        """Orders a user's erasure; impressions of them that wait to be written go to the log first, to be found there."""
+        """Orders a user's erasure; impressions of them that wait go to the log first, to be found there."""
         self.impressions.flush()
         return erase(user, self.store, self.log, self.dead_letters, self.clock())
 

@@ -1,11 +1,15 @@
-"""Bodies: requests read up to a limit, and both ways described in the documentation."""
+"""What requests carry: bodies read up to a limit, parameters checked by a model; both described in the documentation."""
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from features.errors import InvalidInput
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -34,6 +38,49 @@ def described(model: type[BaseModel], *, many: bool = False) -> dict[str, Any]:
     if examples:
         content["example"] = examples[0]
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def parse_parameters(adapter: TypeAdapter[Model], request: Request) -> Model:
+    """Path and query as one model; lists are given by repeating the name. Raises RequestValidationError."""
+    given: dict[str, Any] = dict(request.path_params)
+    if request.scope["query_string"]:
+        lists = _lists(adapter)
+        for name, value in request.query_params.multi_items():
+            if name in lists:
+                given.setdefault(name, []).append(value)
+            elif name in request.path_params:
+                raise InvalidInput(name, "stands in the path, and not in the query")
+            else:
+                given[name] = value
+    try:
+        return adapter.validate_python(given)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [one | {"loc": ("query", *one["loc"])} for one in error.errors(include_url=False)]
+        ) from None
+
+
+@lru_cache
+def _lists(adapter: TypeAdapter[Any]) -> frozenset[str]:
+    properties = adapter.json_schema()["properties"]
+    return frozenset(name for name, schema in properties.items() if schema.get("type") == "array")
+
+
+def parameters(model: type[BaseModel], *in_path: str) -> dict[str, Any]:
+    """The part of an OpenAPI operation that describes a model's fields as parameters of the path and the query."""
+    schema = model.model_json_schema()
+    return {
+        "parameters": [
+            {
+                "name": name,
+                "in": "path" if name in in_path else "query",
+                "required": name in in_path,
+                "description": one.get("description", ""),
+                "schema": one,
+            }
+            for name, one in schema["properties"].items()
+        ]
+    }
 
 
 def answers(example: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
