@@ -9,6 +9,7 @@ Keys of one user, all in one hash slot (the digest keeps any character of a user
 Keys of a tenant: `tp:{TENANT}:items` (the catalogue) and `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on).
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,7 @@ class ProfileStore:
         self._client = client
         self._tenant = tenant
         self._limit = limit
+        self._own = threading.local()
         self._apply = _Script(client, "apply.lua")
         self._upsert = _Script(client, "upsert.lua")
 
@@ -169,15 +171,22 @@ class ProfileStore:
         """The raw replies of commands sent together: what a client's pipeline does, at a third of its time."""
         packed = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # its stub knows tuples of one
         with _translated():
-            connection: Any = self._client.connection_pool.get_connection()
             try:
-                connection.send_packed_command([packed])
-                return [connection.read_response() for _ in commands]
-            except BaseException:
-                connection.disconnect()  # replies that were not read would be taken for those of the next request
-                raise
-            finally:
-                self._client.connection_pool.release(connection)
+                return self._exchange(packed, len(commands))
+            except redis.ConnectionError:  # as after a restart of the server: a new connection tells
+                return self._exchange(packed, len(commands))
+
+    def _exchange(self, packed: bytes, replies: int) -> list[Any]:
+        """Sends and reads on a connection that stays this thread's own."""
+        connection: Any = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._own.connection = self._client.connection_pool.get_connection()
+        try:
+            connection.send_packed_command([packed])
+            return [connection.read_response() for _ in range(replies)]
+        except BaseException:
+            connection.disconnect()  # replies that were not read would be taken for those of the next request
+            raise
 
     def _apply_call(self, batch: UserBatch) -> tuple[Sequence[str], Sequence[Any]]:
         seen = [part for item, at in seen_items(batch.events, batch.erased_at).items() for part in (at, item)]

@@ -1,4 +1,4 @@
-"""What requests carry: bodies read up to a limit, parameters checked by a model; both described in the documentation."""
+"""What requests carry: bodies up to a limit, parameters checked by a model; both described in the documentation."""
 
 from functools import lru_cache
 from typing import Any, TypeVar
