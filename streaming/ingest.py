@@ -106,6 +106,7 @@ def follow(
     The batch in flight is finished and recorded before it returns. While the log or the store does not answer, it
     tries again every RETRY_SECONDS and goes no further; other errors rise. `report` is called after each batch.
     """
+    group = f"{group}:{consumer.stream}"  # offsets of two streams do not compare
     _resume(consumer, store, group, stop)
     with ThreadPoolExecutor(1, thread_name_prefix="apply") as applier:
         in_flight: Future[Applied | None] | None = None

@@ -33,6 +33,7 @@ class Consumer(Protocol):
     skipped; whoever applies records must bear repetition. partitions: those this consumer reads.
     """
 
+    stream: Stream
     log_id: str
     partitions: tuple[int, ...]
 

@@ -169,7 +169,7 @@ class SqliteConsumer:
         self.log_id = log.log_id
         self.partitions = tuple(range(log.partitions))
         self._log = log
-        self._stream = stream
+        self.stream = stream
         self._group = group
         self._turn = count()
         self._next = dict.fromkeys(self.partitions, 0)
@@ -197,7 +197,7 @@ class SqliteConsumer:
     def commit(self, positions: Sequence[Position]) -> None:
         if self._group is None or not positions:
             return
-        rows = [(self._group, self._stream, position.partition, position.offset + 1) for position in positions]
+        rows = [(self._group, self.stream, position.partition, position.offset + 1) for position in positions]
         with _translated(self._log.path), _transaction(self._connection):
             self._connection.executemany("INSERT OR REPLACE INTO commits VALUES (?, ?, ?, ?)", rows)
 
@@ -239,7 +239,7 @@ class SqliteConsumer:
             rows = self._connection.execute(
                 "SELECT offset, key, value, appended FROM records"
                 " WHERE stream = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?",
-                (self._stream, partition, self._next[partition], most - len(records)),
+                (self.stream, partition, self._next[partition], most - len(records)),
             ).fetchall()
             if rows:
                 read[partition] = rows[-1][0] + 1
@@ -254,7 +254,7 @@ class SqliteConsumer:
 
     def _end(self, partition: int) -> int:
         row = self._connection.execute(
-            "SELECT next FROM heads WHERE stream = ? AND partition = ?", (self._stream, partition)
+            "SELECT next FROM heads WHERE stream = ? AND partition = ?", (self.stream, partition)
         ).fetchone()
         return int(row[0]) if row else 0
 
@@ -266,7 +266,7 @@ class SqliteConsumer:
             row = self._connection.execute(
                 "SELECT offset, appended FROM records"
                 " WHERE stream = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT 1",
-                (self._stream, partition, middle),
+                (self.stream, partition, middle),
             ).fetchone()
             if row is None or row[1] >= time:
                 high = middle

@@ -4,7 +4,6 @@ import http.client
 import time
 
 import orjson
-
 from _movielens import serving
 from _report import measure, percentile, print_report, say
 

@@ -6,6 +6,7 @@ from threading import Event as Signal
 
 from _movielens import append_all, empty_home, movielens
 from _report import alternate, measure, print_report, say
+
 from features.datasets import to_events
 from features.embedded import EmbeddedServer
 from features.events import encode_event

@@ -7,6 +7,7 @@ from threading import Event as Signal
 
 from _movielens import append_all, empty_home, movielens
 from _report import measure, print_report
+
 from features.datasets import to_events
 from features.embedded import EmbeddedServer
 from features.events import UserId, encode_event

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-
 from _movielens import free_port, running, serving
 from _report import alternate, measure, print_report, say
+
 from features.datasets import Dataset
 from features.embedded import EmbeddedServer
 
@@ -37,7 +37,9 @@ end
 
 def main() -> None:
     if shutil.which("wrk") is None:
-        sys.exit("bench serve: wrk is not on PATH; install it (Debian and Ubuntu: apt install wrk, macOS: brew install wrk)")
+        sys.exit(
+            "bench serve: wrk is not on PATH; install it (Debian and Ubuntu: apt install wrk, macOS: brew install wrk)"
+        )
     with serving() as (dataset, settings, port), EmbeddedServer(settings.home) as store:
         users = dataset.events["user"].unique(maintain_order=True).to_list()
         with bare_application(dataset, users, store.url) as bare_port, tempfile.TemporaryDirectory() as folder:

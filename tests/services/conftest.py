@@ -6,18 +6,20 @@ never written to, so that its popularity is known; `trained` is the same with a 
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 from toy_frames import items_of, marching
 
+from features.events import UserId
 from features.profile import Position
 from models.bundle import train_counts
 from services.api.app import create_app
@@ -78,31 +80,29 @@ class Running:
         with closing(self.log.consumer(stream, None)) as consumer:
             return [record.value for record in consumer.read(100_000, 0.0)]
 
-    def send(self, events: object) -> dict[str, object]:
+    def send(self, events: Any) -> dict[str, Any]:
         """Posts events and waits until they are in the profiles; the answer."""
         response = self.client.post("/v1/events", json=events)
         assert response.status_code == 202, response.text
         answer = response.json()
-        self.applied(answer["positions"])
+        sent = events if isinstance(events, list) else [events]
+        self.applied([one["user_id"] for one in sent], answer["positions"])
         return answer
 
-    def put(self, items: object) -> None:
+    def put(self, items: Any) -> None:
         """Posts items and waits until the catalogue of the server has them."""
         response = self.client.post("/v1/items", json=items)
         assert response.status_code == 202, response.text
         for item in items if isinstance(items, list) else [items]:
             wait_until(lambda item=item: self.client.get(f"/v1/items/{item['item_id']}").status_code == 200)
 
-    def applied(self, positions: list[str]) -> None:
-        """Waits until the ingest has applied these positions."""
-        needed = [Position.parse(position) for position in positions]
+    def applied(self, users: Sequence[str], positions: Sequence[str]) -> None:
+        """Waits until each user's profile covers the position that the user's event was given."""
+        last = {UserId(user): Position.parse(at) for user, at in zip(users, positions, strict=True)}
 
         def are_covered() -> bool:
-            reached = {
-                (mark.position.log_id, mark.position.partition): mark.position.offset
-                for mark in self.backends.patient.checkpoints("ingest")
-            }
-            return all(reached.get((one.log_id, one.partition), -1) >= one.offset for one in needed)
+            histories = self.backends.patient.read(list(last))
+            return all(found.as_of is not None and found.as_of.covers(last[found.user]) for found in histories)
 
         wait_until(are_covered)
 
@@ -116,9 +116,17 @@ def wait_until(holds: Callable[[], object]) -> None:
 
 
 @contextmanager
-def running(settings: Settings, *, ingest: bool = True) -> Iterator[Running]:
-    """An application that serves on a free port from a thread of its own, with a clock that stands still."""
-    with backends(settings) as opened, Serving(settings, opened, lambda: NOW, ingest=ingest) as serving:
+def running(settings: Settings, *, ingest: bool = True, patient: bool = True) -> Iterator[Running]:
+    """An application that serves on a free port from a thread of its own, with a clock that stands still.
+
+    patient: requests wait for the store however long it takes. Those of a real server give up after 50 ms, which a
+    busy machine may well need, and answer without it.
+    """
+    with ExitStack() as stack:
+        opened = stack.enter_context(backends(settings))
+        if patient:
+            opened = replace(opened, serving=opened.patient)
+        serving = stack.enter_context(Serving(settings, opened, lambda: NOW, ingest=ingest))
         config = uvicorn.Config(
             create_app(serving),
             port=0,

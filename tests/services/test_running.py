@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,6 +153,7 @@ def test_at_sigterm_what_came_in_is_answered_and_applied_and_the_process_ends_wi
         with posting(server.client) as accepted:
             server.process.send_signal(signal.SIGTERM)
             wait_until(lambda: not is_ready(server.client))
+        time.sleep(0.5)  # longer than the moment that everybody is given: this one is waited for
         slow.send(body[10:])
         response = slow.getresponse()
         assert (response.status, orjson.loads(response.read())["accepted"]) == (202, 1)

@@ -1,5 +1,6 @@
 """A server's parts together: what it knows at the start, and that several processes share one home."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,19 @@ def test_only_the_newest_events_count_as_popular_at_the_start(own_home: Path) ->
         app.send([event("ann", "new", NOW), event("bob", "new", NOW)])
     with running(settings) as app:
         wait_until(lambda: names(app) == ["new"])
+
+
+def test_how_far_the_items_were_applied_says_nothing_of_the_events(own_home: Path) -> None:
+    settings = Settings(home=own_home, log_partitions=1)
+    with running(settings) as app:
+        app.put([{"item_id": f"i{number}"} for number in range(5)])
+        wait_until(lambda: len(list(app.backends.patient.items())) == 5)
+    with backends(settings) as opened:  # events that waited for longer than the overlap with which ingest goes on
+        values = [json.dumps(event("ann", f"i{number}", NOW)).encode() for number in range(3)]
+        opened.log.append(Stream.EVENTS, [("ann", value) for value in values], NOW - 1000)
+    with running(settings) as app:
+        app.send(event("bob", "i0", NOW))
+        assert app.client.get("/v1/users/ann").json()["events"] == 3
 
 
 def test_what_a_server_does_not_ingest_waits_in_the_log(own_home: Path) -> None:

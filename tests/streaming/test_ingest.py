@@ -36,6 +36,7 @@ from streaming.sqlite_log import SqliteLog
 NOW = 1_700_000_000.0
 LIMIT = 6  # of the store fixture
 GROUP = "ingest"
+EVENTS_OF_GROUP = "ingest:events"  # whose checkpoints
 LONG = 20.0  # only something broken lasts so long
 
 Pair = tuple[str, bytes]  # key and value, as they are appended
@@ -258,7 +259,7 @@ def test_killed_again_and_again_while_events_come_in_it_ends_in_the_bytes_of_an_
                     assert process.stdout.readline()
             process.kill()
             process.communicate()
-            applied = {mark.position.partition: mark.position.offset + 1 for mark in store.checkpoints(GROUP)}
+            applied = {mark.position.partition: mark.position.offset + 1 for mark in store.checkpoints(EVENTS_OF_GROUP)}
             with closing(log.consumer(Stream.EVENTS, None)) as consumer:
                 unfinished += consumer.lag() > sum(applied.values())
         assert unfinished == rounds  # else the kills came too late to break anything
@@ -320,7 +321,7 @@ class CutConsumer:
     def __init__(self, consumer: Consumer, cuts: Cuts) -> None:
         self._consumer = consumer
         self._cuts = cuts
-        self.log_id, self.partitions = consumer.log_id, consumer.partitions
+        self.stream, self.log_id, self.partitions = consumer.stream, consumer.log_id, consumer.partitions
         self.read, self.seek = consumer.read, consumer.seek
 
     def commit(self, positions: Sequence[Position]) -> None:
@@ -386,7 +387,7 @@ def test_what_was_appended_up_to_a_minute_before_the_checkpoint_is_applied_again
     for ten_seconds in range(11):
         event = view(f"e{ten_seconds:02}", float(ten_seconds), f"i{ten_seconds}")
         [position] = log.append(Stream.EVENTS, [pair(event)], NOW + 10 * ten_seconds)
-    store.checkpoint(GROUP, [Checkpoint(position, NOW + 100)])  # of a store that lost what it applied
+    store.checkpoint(EVENTS_OF_GROUP, [Checkpoint(position, NOW + 100)])  # of a store that lost what it applied
     run(log, store, letters)
     assert store.read([USER])[0].seen == {f"i{n}" for n in range(4, 11)}
 
@@ -507,7 +508,7 @@ def test_a_batch_of_nothing_but_junk_is_passed(log: SqliteLog, store: ProfileSto
     run(log, store, letters, batch=2)
     run(log, store, letters, batch=2)
     assert letters.count() == 5
-    assert [mark.position for mark in store.checkpoints(GROUP)] == [positions[-1]]
+    assert [mark.position for mark in store.checkpoints(EVENTS_OF_GROUP)] == [positions[-1]]
 
 
 def test_items_that_cannot_be_parsed_go_to_the_dead_letters_and_the_rest_is_applied(
@@ -590,7 +591,7 @@ def test_a_stop_finishes_and_records_the_batch_in_flight(
     slow.go_on.set()
     following.join(LONG)
     assert not following.is_alive()
-    [mark] = store.checkpoints(GROUP)
+    [mark] = store.checkpoints(EVENTS_OF_GROUP)
     done = positions.index(mark.position) + 1
     assert 2 <= done < 40
     assert sum(applied.records for applied in reported) == done
@@ -604,7 +605,7 @@ def test_a_stop_before_the_start_reads_nothing(log: SqliteLog, store: ProfileSto
     stopped = Signal()
     stopped.set()
     assert run(log, store, letters, until_end=False, stop=stopped) == []
-    assert store.checkpoints(GROUP) == []
+    assert store.checkpoints(EVENTS_OF_GROUP) == []
 
 
 def test_a_stop_while_the_store_is_away_ends_and_records_nothing(
@@ -622,7 +623,7 @@ def test_a_stop_while_the_store_is_away_ends_and_records_nothing(
             raise StoreUnavailable("away")
 
     assert run(log, Away(), letters, until_end=False, stop=stop) == []
-    assert store.checkpoints(GROUP) == []
+    assert store.checkpoints(EVENTS_OF_GROUP) == []
     run(log, store, letters)
     assert_holds(store, [view("e", 1.0)], [USER])
 
@@ -639,7 +640,7 @@ def test_one_batch_is_in_flight_and_one_in_hand_while_the_store_is_slow(
 
         def __init__(self, consumer: Consumer) -> None:
             self._consumer = consumer
-            self.log_id, self.partitions = consumer.log_id, consumer.partitions
+            self.stream, self.log_id, self.partitions = consumer.stream, consumer.log_id, consumer.partitions
             self.seek, self.commit = consumer.seek, consumer.commit
 
         def read(self, records: int, wait: float) -> list[Record]:
@@ -701,7 +702,7 @@ def test_a_store_that_comes_and_goes_is_asked_again_until_all_is_applied(
     reported = run(log, Flaky(store, StoreUnavailable, *methods), letters, batch=5)
     assert sum(applied.records for applied in reported) == 12
     assert_holds(store, given_events, [USER])
-    assert [mark.position for mark in store.checkpoints(GROUP)] == [positions[-1]]
+    assert [mark.position for mark in store.checkpoints(EVENTS_OF_GROUP)] == [positions[-1]]
 
 
 @pytest.mark.parametrize("method", ["seek", "commit"])
@@ -713,7 +714,7 @@ def test_a_log_that_comes_and_goes_is_asked_again_until_all_is_applied(
     reported = run(log, store, letters, wrap=lambda consumer: Flaky(consumer, LogUnavailable, method), batch=5)
     assert sum(applied.records for applied in reported) == 12
     assert_holds(store, given_events, [USER])
-    assert [mark.position for mark in store.checkpoints(GROUP)] == [positions[-1]]
+    assert [mark.position for mark in store.checkpoints(EVENTS_OF_GROUP)] == [positions[-1]]
 
 
 def test_a_log_that_cannot_be_read_for_a_moment_is_read_again(
@@ -748,7 +749,7 @@ def test_an_error_that_waiting_cannot_mend_rises(log: SqliteLog, store: ProfileS
     log.append(Stream.EVENTS, [pair(view("e", 1.0))], NOW)
     with pytest.raises(ZeroDivisionError):
         run(log, Flaky(store, ZeroDivisionError, "apply"), letters)
-    assert store.checkpoints(GROUP) == []
+    assert store.checkpoints(EVENTS_OF_GROUP) == []
 
 
 def test_a_server_killed_beneath_the_ingest_and_started_again_ends_in_the_same_bytes(

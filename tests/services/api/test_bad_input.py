@@ -270,7 +270,7 @@ def test_properties_that_no_parser_follows_are_refused(app: Running) -> None:
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(app: Running) -> None:
     most = app.serving.settings.body_bytes
-    connection = http.client.HTTPConnection(app.client.base_url.host, app.client.base_url.port)
+    connection = http.client.HTTPConnection(app.client.base_url.host, app.client.base_url.port, timeout=10)
     connection.putrequest("POST", "/v1/events")
     connection.putheader("Content-Length", str(most + 1))
     connection.endheaders()  # and no body: the answer comes all the same

@@ -15,7 +15,7 @@ from tests.services.conftest import NOW, Running, event, running, wait_until
 @pytest.fixture(scope="module")
 def orphan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """An application that knows a little, and whose profile store has been killed."""
-    with running(Settings(home=tmp_path_factory.mktemp("orphan"))) as app:
+    with running(Settings(home=tmp_path_factory.mktemp("orphan")), patient=False) as app:
         app.put([{"item_id": item, "title": item.title()} for item in ("alien", "brazil")])
         app.send([event("ann", "alien", NOW - 9), event("bob", "alien", NOW - 8), event("bob", "brazil", NOW - 7)])
         wait_until(lambda: len(app.client.get("/v1/users/nobody/recommendations").json()["items"]) == 2)
@@ -90,7 +90,7 @@ def test_what_is_accepted_without_the_store_is_applied_when_it_is_back(orphan: R
     assert len(orphan.records(Stream.EVENTS)) == 5
     with EmbeddedServer(orphan.home):
         wait_until(lambda: orphan.client.get("/readyz").status_code == 200)
-        orphan.applied(response.json()["positions"])
+        orphan.applied(["cem", "ann"], response.json()["positions"])
         assert orphan.client.get("/v1/users/cem").json()["events"] == 1
         assert orphan.client.get("/v1/users/ann").json()["events"] == 2  # what was there before is there too
         wait_until(lambda: not orphan.client.get("/v1/users/ann/recommendations").json()["degraded"])

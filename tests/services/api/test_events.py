@@ -107,7 +107,7 @@ def test_properties_are_applied_as_deep_as_they_are_accepted(app: Running, user:
         response = app.client.post("/v1/events", content=body)
         if response.status_code == 202:
             accepted += 1
-            app.applied(response.json()["positions"])
+            app.applied([user], response.json()["positions"])
     assert 0 < accepted < 21
     assert app.backends.dead_letters.count() == 0
     assert len(app.client.get(f"/v1/users/{user}/history").json()["events"]) == accepted

@@ -20,6 +20,7 @@ def pages(app: Running, user: str, limit: int) -> list[list[str]]:
         cursor = page["next_cursor"]
         if cursor is None:
             return found
+        assert len(found) < 50, "the pages have no end"
 
 
 def test_an_unknown_user_has_an_empty_profile(app: Running) -> None:
@@ -57,7 +58,7 @@ def test_the_pages_of_a_history_have_every_event_exactly_once(app: Running, user
     found = pages(app, user, limit)
     newest_first = sorted(sent, key=lambda one: (one["timestamp"], one["event_id"]), reverse=True)
     assert [one for page in found for one in page] == [one["event_id"] for one in newest_first]
-    assert all(len(page) <= limit for page in found)
+    assert all(0 < len(page) <= limit for page in found)
 
 
 def test_paging_goes_on_where_it_was_when_events_arrive_in_between(app: Running, user: str) -> None:
@@ -84,7 +85,15 @@ DISTINCTIVE = "Wilhelmina-Zzyzx-4711"
 
 
 def files_that_name_her(home: Path) -> list[str]:
-    return [path.name for path in home.rglob("*") if path.is_file() and DISTINCTIVE.encode() in path.read_bytes()]
+    return [path.name for path in home.rglob("*") if DISTINCTIVE.encode() in content(path)]
+
+
+def content(path: Path) -> bytes:
+    """Of a file; nothing of a folder, a socket, or what the store has removed in the meantime."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except FileNotFoundError:
+        return b""
 
 
 def test_after_forgetting_a_user_nothing_is_left_not_in_any_file_either(own_home: Path) -> None:
