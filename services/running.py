@@ -47,7 +47,7 @@ def run_server(settings: Settings, *, ingest: bool) -> None:
             log_config=None,
             server_header=False,
             proxy_headers=False,  # nothing here depends on the client's address
-            timeout_graceful_shutdown=int(settings.drain_seconds),
+            timeout_graceful_shutdown=settings.drain_seconds,
         )
         with _listening(settings) as listening, serving:  # a port in use ends it here, before anything is read
             host, port = listening.getsockname()[:2]

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     body_bytes: Count = Field(1_048_576, description="The largest request body.")
     batch_most: Count = Field(1000, description="The most events, items or users in one request.")
-    drain_seconds: Annotated[float, Field(gt=0)] = 10.0
+    drain_seconds: Annotated[int, Field(ge=1)] = 10
 
     history_limit: Annotated[int, Field(gt=0, le=10_000)] = Field(500, description="Events kept for each user.")
     trend_events: Count = Field(1_000_000, description="The newest events that live popularity is counted from.")
