@@ -23,6 +23,7 @@ from features.errors import ServerMissing, StoreUnavailable
 
 START_SECONDS: Final = 60.0  # a large append-only file is read before the first answer
 _C_LOCALE: Final = {"LC_ALL": "C", "PATH": os.defpath}
+ANSWER_SECONDS: Final = 5.0
 SOCKET_PATH_BYTES: Final = 100  # the kernel's limit for a unix socket is 107
 
 
@@ -41,7 +42,7 @@ class EmbeddedServer:
         self._attached: IO[bytes] = (self.folder / "attached.lock").open("ab")
         try:
             with self._alone():
-                if not _answers(self.url):
+                if not self._runs():
                     _start(self.folder, self._socket)
                 fcntl.flock(self._attached, fcntl.LOCK_SH)
         except BaseException:
@@ -68,6 +69,15 @@ class EmbeddedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _runs(self) -> bool:
+        """Whether a server answers. One that is there and does not answer yet is waited for: two would share a file."""
+        deadline = time.monotonic() + START_SECONDS
+        while (answers := _answers(self.url)) is None:
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(f"the embedded server in {self.folder} is there and does not answer; stop it")
+            time.sleep(0.05)
+        return answers
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -153,11 +163,14 @@ def _runs(pid_file: Path) -> bool:
     return True
 
 
-def _answers(url: str) -> bool:
-    with redis.Redis.from_url(url, retry=None, socket_timeout=5.0) as client:
+def _answers(url: str) -> bool | None:
+    """True; False when nobody listens; None when somebody does and is loading, or too busy, to answer."""
+    with redis.Redis.from_url(url, retry=None, socket_timeout=ANSWER_SECONDS) as client:
         try:
             return bool(client.ping())
-        except (redis.ConnectionError, redis.TimeoutError):  # also "loading": it is there and not ready
+        except (redis.TimeoutError, redis.exceptions.BusyLoadingError):
+            return None
+        except redis.ConnectionError:
             return False
 
 

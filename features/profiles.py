@@ -31,6 +31,7 @@ from features.items import Item, encode_item, parse_item, version
 from features.profile import Position
 
 HISTORY_LIMIT: Final = 500
+SEEN_READ: Final = 10_000
 _TIME: Final = Struct(">d")
 _VERSION_BYTES: Final = 24  # time f64 and content hash, in front of an item's JSON: they compare as bytes
 
@@ -84,11 +85,14 @@ class ProfileStore:
         return sum(self._apply.run(calls))
 
     def read(self, users: Sequence[UserId]) -> list[UserHistory]:
-        """The histories of these users in one round trip; an unknown user has an empty one."""
+        """The histories of these users in one round trip; an unknown user has an empty one.
+
+        Of what a user has seen, the newest SEEN_READ items: who has seen more is a robot, and would make others wait.
+        """
         commands: list[tuple[str | int, ...]] = []
         for user in users:
             history, seen, meta = self._keys(user_digest(user))
-            commands += ("GET", history), ("ZRANGE", seen, 0, -1), ("HGETALL", meta)
+            commands += ("GET", history), ("ZRANGE", seen, -SEEN_READ, -1), ("HGETALL", meta)
         replies = iter(self._send(commands))
         return [_history(user, *found) for user, *found in zip(users, replies, replies, replies, strict=True)]
 

@@ -89,6 +89,8 @@ def ingest(
 
     report = run_ingest(settings, until_end=until_end)
     _report(report, json=json)
+    if report["problems"]:
+        raise typer.Exit(1)
 
 
 @data.command("pull")
@@ -120,7 +122,10 @@ def data_import(
         list[str] | None, typer.Option(help="user=THEIR_NAME, item=..., at=..., value=..., type=...")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the data set, in its events' ids; the file's when not given.")
+        str | None,
+        typer.Option(
+            help="What event ids begin with; else the file's name. Two files of one name overwrite each other."
+        ),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Write Parquet here, instead of sending events to the log.")] = None,
     json: Json = False,
@@ -180,7 +185,7 @@ def evaluate_ranking(
 
 @users.command("export")
 def users_export(user: str) -> None:
-    """Everything kept about a user, as one JSON object."""
+    """The profile of a user, as one JSON object: the events that are kept, and every item seen."""
     settings = _settings()
     from services.console import print_json
     from services.jobs.users import export_user

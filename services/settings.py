@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[int, Field(ge=1)] = 10
 
     history_limit: Annotated[int, Field(gt=0, le=10_000)] = Field(500, description="Events kept for each user.")
-    trend_events: Count = Field(1_000_000, description="The newest events that live popularity is counted from.")
+    trend_events: Count = Field(200_000, description="The newest events that live popularity is counted from.")
     trend_half_life_days: Annotated[float, Field(gt=0)] = 7.0
     explore: Annotated[float, Field(ge=0, le=0.5)] = Field(0.1, description="The largest share of new items in a list.")
 

@@ -30,7 +30,7 @@ class Backends:
 @contextmanager
 def backends(settings: Settings) -> Iterator[Backends]:
     """Opens everything, starting the embedded server when no other is set; closes it in the opposite order."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
         if settings.redis_url is None:
             url = stack.enter_context(EmbeddedServer(settings.home)).url

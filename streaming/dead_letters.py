@@ -97,7 +97,8 @@ class DeadLetters:
                 (user, orjson.dumps(user), json.dumps(user).encode()),  # JSON may escape what is not ASCII, or not
             ).rowcount
             # SQLite overwrites what it deletes, but not the copies it left behind when it merged pages.
-            self._connection.execute("VACUUM")
+            if deleted:
+                self._connection.execute("VACUUM")
         return deleted
 
     def count(self) -> int:

@@ -21,6 +21,7 @@ from features.errors import LogUnavailable
 from features.profile import Position
 from streaming.log import Record, Stream
 
+_UNCLEAN: Final = 1  # the file's user_version between an erasure and the rewriting of the file: it outlives a crash
 POLL_SECONDS: Final = 0.02  # between two looks for what another process has appended; in this one a reader is woken
 BUSY_SECONDS: Final = 5.0
 TRIM_EVERY: Final = 1000  # impressions of a partition between two trims
@@ -100,9 +101,13 @@ class SqliteLog:
                 deleted = self._connection.execute(
                     "DELETE FROM records WHERE key = ? AND stream IN (?, ?)", (key, Stream.EVENTS, Stream.IMPRESSIONS)
                 ).rowcount
-            # SQLite overwrites what it deletes, but not the copies it left behind when it split or merged pages.
-            self._connection.execute("VACUUM")
-            self._empty_write_ahead_log()
+                if deleted:
+                    self._connection.execute(f"PRAGMA user_version = {_UNCLEAN}")
+            if self._connection.execute("PRAGMA user_version").fetchone()[0] == _UNCLEAN:
+                # SQLite overwrites what it deletes, but not the copies it left behind when it split or merged pages.
+                self._connection.execute("VACUUM")
+                self._empty_write_ahead_log()
+                self._connection.execute("PRAGMA user_version = 0")
         return deleted
 
     def close(self) -> None:
@@ -328,6 +333,6 @@ def _only_member(path: Path, stream: Stream, group: str) -> IO[bytes]:
     except BlockingIOError:
         lock.close()
         raise LogUnavailable(
-            f"group {group!r} already reads {stream} of {path}; stop the other process, or name another group"
+            f"group {group!r} already reads {stream} of {path}; stop the other process first"
         ) from None
     return lock

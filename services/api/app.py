@@ -1,6 +1,7 @@
 """The FastAPI application: routes, errors, and a line of metrics for each request."""
 
 import time
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from fastapi import FastAPI, Response
@@ -59,12 +60,19 @@ class Measured:
 
 
 def _unreadable(scope: Scope) -> Response | None:
-    """The refusal of a path that is no UTF-8: read with replacement characters it would name somebody else."""
-    if "\ufffd" not in scope["path"]:
+    """The refusal of a path that would name somebody else: no UTF-8, or an escaped slash before the name of a route."""
+    path, raw = scope["path"], scope["raw_path"]
+    field = "item_id" if path.startswith("/v1/items/") else "user_id"
+    if b"%" not in raw:
         return None
     try:
-        unquote_to_bytes(scope["raw_path"]).decode()
+        unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
-        field = "item_id" if scope["path"].startswith("/v1/items/") else "user_id"
         return problems.problem(422, "Invalid input", f"{field}: the path is not UTF-8", field=field)
+    if path.endswith(_SUFFIXES) and not raw.decode("ascii", "replace").endswith(_SUFFIXES):
+        detail = f"{field}: an id that ends in {' or '.join(_SUFFIXES)} cannot stand in a path"
+        return problems.problem(422, "Invalid input", detail, field=field)
     return None
+
+
+_SUFFIXES: Final = ("/history", "/recommendations", "/similar")

@@ -24,8 +24,8 @@ def router(serving: Serving) -> APIRouter:
     async def post_events(request: Request) -> Response:
         """Appends one event, or a list of them, to the log; all or none.
 
-        The answer comes when the log has them on disk: an event that was accepted is not lost. Sending an event again
-        changes nothing. Each `position` is covered by a profile's `as_of` once the event is in it.
+        The answer comes when the log has them on disk: an event that was accepted is not lost. Sending an event
+        again, with its time, changes nothing. A profile's `as_of` covers an event's `position` once the event is in it.
         """
         body = await read_body(request, settings.body_bytes)
         now = serving.clock()

@@ -17,7 +17,7 @@ from streaming.log import Stream
 
 
 def export_user(settings: Settings, user: str) -> dict[str, Any]:
-    """Everything that the profile store keeps about a user, ready for JSON."""
+    """What the profile store keeps about a user, ready for JSON."""
     with backends(settings) as opened:
         [history] = opened.patient.read([UserId(user)])
     return {

@@ -1,11 +1,15 @@
 """One server a home, found by everyone, stopped by the last."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
+from features import embedded
 from features.embedded import EmbeddedServer
 from features.errors import StoreUnavailable
 from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
@@ -52,6 +56,21 @@ os.kill(os.getpid(), signal.SIGKILL)
     with EmbeddedServer(home) as server:
         assert answers(server.url)
     assert not answers(server.url)
+
+
+def test_a_server_that_is_too_busy_to_answer_is_waited_for_and_not_doubled(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "ANSWER_SECONDS", 0.05)
+    with EmbeddedServer(home) as server:
+        pid = int((home / "valkey" / "server.pid").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        wakes = Timer(0.3, os.kill, (pid, signal.SIGCONT))
+        wakes.start()
+        with EmbeddedServer(home) as second:
+            assert second.url == server.url
+            assert int((home / "valkey" / "server.pid").read_text()) == pid
+        wakes.join()
 
 
 def test_a_home_with_a_long_path_works(home: Path) -> None:

@@ -14,7 +14,7 @@ from features.events import Event, EventId, ItemId, UserId, user_digest
 from features.history import encode, fold, seen_items
 from features.items import Item, encode_item
 from features.profile import Position
-from features.profiles import Checkpoint, CircuitBreaker, ProfileStore, UserBatch, connect_for_serving
+from features.profiles import SEEN_READ, Checkpoint, CircuitBreaker, ProfileStore, UserBatch, connect_for_serving
 
 LIMIT = 6  # of the store fixture
 
@@ -174,3 +174,11 @@ def test_the_breaker_rests_after_a_failure_and_asks_again_later() -> None:
     now[0] += 1.5
     with pytest.raises(StoreUnavailable, match="down"):
         fail()
+
+
+def test_of_what_a_robot_has_seen_the_newest_is_read(store: ProfileStore) -> None:
+    for first in range(0, SEEN_READ + 1000, 1000):
+        seen = [view(f"e{number}", float(number), f"i{number}") for number in range(first, first + 1000)]
+        store.apply([batch(USER, first, *seen)])
+    [history] = store.read([USER])
+    assert history.seen == {f"i{number}" for number in range(1000, SEEN_READ + 1000)}

@@ -17,6 +17,7 @@ from services.cli import main
 from services.settings import Settings
 from services.wiring import open_log
 from streaming.log import Stream
+from tests.services.conftest import running, wait_until
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "OMP_WAIT_POLICY")
 
@@ -227,6 +228,20 @@ def test_an_import_sends_events_and_items_and_importing_again_changes_nothing(
     again = tasteprint("users", "export", "ann").json()
     assert again["events"] == before["events"]
     assert again["items_seen"] == before["items_seen"]
+
+
+def test_what_the_api_says_of_an_item_outlives_another_import(
+    tasteprint: Tasteprint, ratings: Path, own_home: Path
+) -> None:
+    tasteprint("data", "import", ratings, *COLUMNS)
+    with running(Settings(home=own_home)) as app:
+        app.put({"item_id": "alien", "title": "Alien (1979)", "hidden": True})
+        wait_until(lambda: app.client.get("/v1/items/alien").json().get("hidden"))
+    tasteprint("data", "import", ratings, *COLUMNS)
+    tasteprint("ingest", "--until-end")
+    with running(Settings(home=own_home)) as app:
+        alien = app.client.get("/v1/items/alien").json()
+        assert (alien["title"], alien["hidden"]) == ("Alien (1979)", True)
 
 
 def test_an_import_to_a_folder_writes_parquet_that_can_be_imported(

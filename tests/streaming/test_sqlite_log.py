@@ -281,9 +281,9 @@ def test_no_partition_starves_while_another_is_full(log: SqliteLog) -> None:
 
 def test_a_second_member_of_a_group_is_refused_and_told_what_to_do(path: Path, log: SqliteLog) -> None:
     with closing(log.consumer(Stream.EVENTS, "ingest")):
-        with pytest.raises(LogUnavailable, match=r"'ingest' already reads events of .*; stop the other process, or"):
+        with pytest.raises(LogUnavailable, match=r"'ingest' already reads events of .*; stop the other process first"):
             log.consumer(Stream.EVENTS, "ingest")
-        with opened(path) as other, pytest.raises(LogUnavailable, match="name another group"):
+        with opened(path) as other, pytest.raises(LogUnavailable, match="stop the other process first"):
             other.consumer(Stream.EVENTS, "ingest")
         for stream, group in ((Stream.ITEMS, "ingest"), (Stream.EVENTS, "other"), (Stream.EVENTS, None)):
             log.consumer(stream, group).close()
@@ -397,3 +397,12 @@ def test_the_times_of_reading_are_found_among_trimmed_impressions(path: Path) ->
             assert [record.value for record in consumer.read(100, 0.0)] == [b"0999"]
             consumer.seek(0, offset=5)
             assert consumer.read(1, 0.0)[0].value == b"0990"
+
+
+def test_forgetting_somebody_who_is_not_there_leaves_the_file_alone(path: Path) -> None:
+    with opened(path) as log:
+        log.append(Stream.EVENTS, [("ada", b"ada"), ("bob", b"bob")], NOW)
+        assert log.forget("ada") == 1
+        before = path.read_bytes()
+        assert log.forget("nobody") == 0
+        assert path.read_bytes() == before

@@ -402,6 +402,22 @@ def test_a_path_that_is_no_text_is_refused(app: Running, path: str, field: str, 
     refused(app.client.get(path.format(escape)), field)
 
 
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/users/bob%2Fhistory", "user_id"),
+        ("/v1/users/bob%2frecommendations", "user_id"),
+        ("/v1/items/alien%2Fsimilar", "item_id"),
+    ],
+)
+def test_an_escaped_slash_does_not_make_an_id_into_a_route(app: Running, path: str, field: str) -> None:
+    refused(app.client.get(path), field)
+
+
+def test_other_escaped_slashes_belong_to_the_id(app: Running) -> None:
+    assert app.client.get("/v1/users/a%2Fb/history").json()["user_id"] == "a/b"
+
+
 def test_forgetting_a_path_that_is_no_text_is_refused_and_forgets_nobody(app: Running) -> None:
     # Read with replacement characters it would be somebody else's id.
     refused(app.client.delete("/v1/users/%FF"), "user_id")
