@@ -29,7 +29,7 @@ ANONYMOUS: Final = UserId("")
 class Ask:
     """One list asked for: by a user, or for the events of somebody who is not known.
 
-    rank: score these items and nothing else. shown: whether the answer is an impression.
+    rank: put these items in order and nothing else; such an answer is no impression.
     """
 
     user: UserId

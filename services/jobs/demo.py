@@ -17,6 +17,7 @@ from rich.table import Table
 
 from features.datasets import Dataset, fingerprint, load, pull
 from features.errors import DemoFailed
+from features.profile import Position
 from models.bundle import train_counts
 from models.evaluation import evaluate_ranking
 from services.bundles import publish
@@ -193,9 +194,7 @@ def _files_with(home: Path, text: str) -> list[str]:
 
 
 def _covers(as_of: str | None, position: str) -> bool:
-    partition, _, offset = position.rpartition(":")
-    known, _, newest = (as_of or "").rpartition(":")
-    return known == partition and int(newest) >= int(offset)
+    return as_of is not None and Position.parse(as_of).covers(Position.parse(position))
 
 
 def _until(holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
