@@ -1,0 +1,1 @@
+"""Sequence encoders: neural networks that read a history and point at the next item."""
