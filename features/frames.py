@@ -26,12 +26,14 @@ class Sequences:
     """Every user's items as rows of a vocabulary, oldest first, one user after another.
 
     items_E: rows. at_E: epoch seconds. starts_V: where each user begins, and E at the end (V = U + 1).
+    values_E: ratings, NaN for none.
     """
 
     users: tuple[str, ...]
     items_E: NDArray[np.int64]
     at_E: NDArray[np.float64]
     starts_V: NDArray[np.int64]
+    values_E: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.users)
@@ -103,7 +105,8 @@ def k_core(events: pl.DataFrame, k: int) -> pl.DataFrame:
 def sequences(events: pl.DataFrame, items: Sequence[str]) -> Sequences:
     """The events (as `ordered` gives them) as rows of the vocabulary `items`; an item that it lacks is left out."""
     rows = pl.DataFrame({"item": list(items), "row": range(len(items))}, schema={"item": pl.String, "row": pl.Int64})
-    known = events.select("user", "item", "at").join(rows, on="item", how="inner", maintain_order="left")
+    value = pl.col("value") if "value" in events.columns else pl.lit(None, pl.Float64).alias("value")
+    known = events.select("user", "item", "at", value).join(rows, on="item", how="inner", maintain_order="left")
     lengths = known.group_by("user", maintain_order=True).len()
     starts_V = np.concatenate([[0], np.cumsum(lengths["len"].to_numpy())]).astype(np.int64)
     return Sequences(
@@ -111,4 +114,5 @@ def sequences(events: pl.DataFrame, items: Sequence[str]) -> Sequences:
         known["row"].to_numpy().astype(np.int64),
         known["at"].to_numpy().astype(np.float64),
         starts_V,
+        known["value"].fill_null(np.nan).to_numpy().astype(np.float32),
     )

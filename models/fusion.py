@@ -1,22 +1,26 @@
 """Fusion: several models' scores for a history become one.
 
-Each model's scores are divided by their root mean square over the catalogue, for each history anew, and added up with
-one weight a model; log-popularity is one more term. The weights are the maximum of a conditional logit (McFadden, 1974)
+Each table's scores are divided by their root mean square over the catalogue, for each history anew, and added up with
+one weight a table; log-popularity is one more term. An encoder adds the scores of the items that it retrieves, over
+that of the last one retrieved; beside one, its weight and popularity's change with the user's activity, the logarithm
+of the history's length. The weights are the maximum of a conditional logit (McFadden, 1974)
 over validation targets: the chance of the target among the items that any model ranks high is the softmax of the fused
 scores. That is convex and smooth, needs no search and no seed beyond the sample, and with five weights it fits half of
 MovieLens' 943 users as well as all of them.
-Shapes: N items, B histories, M models with a table, P pooled candidates, F = M + 1 terms (the last is popularity).
+Shapes: N items, B histories, U users, D dimensions, M models with a table, P pooled candidates, R retrieved items,
+F terms: M tables and popularity, or M tables, the encoder, popularity, and the last two times activity.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from models.counts.neighbours import Gathered, History, Neighbours, Stack
+from models.counts.neighbours import HISTORY_LENGTH, Gathered, History, Neighbours, Stack
 from models.counts.popularity import Popularity
 
 POOLED: Final = 100  # candidates that each model adds to a user's pool
@@ -25,34 +29,114 @@ RIDGE: Final = 1e-3
 _BLOCK: Final = 64
 
 
+class Retriever(Protocol):
+    """An encoder and its item index: a user's vector in, the items that it points at out."""
+
+    def vectors(
+        self,
+        histories: Sequence[History | list[int]],
+        times: Sequence[NDArray[np.float64] | None] | None = None,
+        values: Sequence[NDArray[np.float32] | None] | None = None,
+    ) -> NDArray[np.float32]:
+        """vectors_BD after each history (item rows, oldest first); zeros after an empty one."""
+        ...
+
+    def retrieve(self, vectors_BD: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """(rows_BR, values_BR): the items of the greatest scores, and how far each is above the last; 0 for padding."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fused:
-    """evidence_BN: what the history says, 0 where it says nothing. scales_BM: what each table's part counts in it."""
+    """evidence_BN: what the history says, 0 where it says nothing. popular: popularity's term, (N) or (B, N).
+
+    scales_BM: what each table's part counts in the evidence. encoder_BN: the encoder's part of it, if there is one.
+    """
 
     evidence_BN: NDArray[np.float64]
+    popular: NDArray[np.float64]
     scales_BM: NDArray[np.float64]
     gathered: Gathered
+    encoder_BN: NDArray[np.float64] | None
 
     def only(self, place: int) -> "Fused":
         """The part of one history."""
-        return Fused(self.evidence_BN[place : place + 1], self.scales_BM[place : place + 1], self.gathered.only(place))
+        here = slice(place, place + 1)
+        encoder_BN = None if self.encoder_BN is None else self.encoder_BN[here]
+        return Fused(
+            self.evidence_BN[here],
+            self.popular if self.popular.ndim == 1 else self.popular[here],
+            self.scales_BM[here],
+            self.gathered.only(place),
+            encoder_BN,
+        )
 
 
 class Fusion:
-    """The tables of several models, ready to score together. weights_F: one a table, then popularity's."""
+    """The models of a bundle, ready to score together. weights_F: one a term, in the order of `terms_of`."""
 
-    def __init__(self, tables: Sequence[Neighbours], popularity: Popularity, weights_F: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        tables: Sequence[Neighbours],
+        popularity: Popularity,
+        weights_F: NDArray[np.float64],
+        retriever: Retriever | None = None,
+    ) -> None:
         self.stack = Stack(tables)
         self.weights_F = weights_F
-        self.popular_N = popularity.log_counts().astype(np.float64) * weights_F[-1]
+        self.retriever = retriever
+        self._log_counts_N = popularity.log_counts().astype(np.float64)
+        n_tables = len(tables)
+        self._table_weights_M = weights_F[:n_tables]
+        if retriever is None:
+            self._popular_N = self._log_counts_N * weights_F[n_tables]
+        else:
+            self._encoder, self._popular, self._encoder_slope, self._popular_slope = weights_F[n_tables:].tolist()
 
-    def score(self, histories: Sequence[History | list[int]]) -> Fused:
-        """The fused evidence of each history (item rows, oldest first); popularity is not in it yet."""
+    def score(
+        self, histories: Sequence[History | list[int]], vectors_BD: NDArray[np.float32] | None = None
+    ) -> Fused:
+        """The fused evidence of each history (item rows, oldest first); popularity is not in it yet.
+
+        vectors_BD: of the histories by the retriever; made here when there is one and they are not given.
+        """
         gathered = self.stack.gather(histories)
         parts_BMN = gathered.parts()
-        scales_BM = self.weights_F[:-1] / _sizes(parts_BMN)
+        scales_BM = self._table_weights_M / _sizes(parts_BMN)
         evidence_BN = np.matmul(scales_BM[:, None, :], parts_BMN)[:, 0]
-        return Fused(evidence_BN, scales_BM, gathered)
+        if self.retriever is None:
+            return Fused(evidence_BN, self._popular_N, scales_BM, gathered, None)
+        activity_B1 = np.array([[activity(len(history))] for history in histories])
+        encoder_BN = encoded(self.retriever, histories, vectors_BD, self.stack.n_items)
+        encoder_BN *= self._encoder + self._encoder_slope * activity_B1
+        popular_BN = (self._popular + self._popular_slope * activity_B1) * self._log_counts_N
+        return Fused(evidence_BN + encoder_BN, popular_BN, scales_BM, gathered, encoder_BN)
+
+
+def terms_of(tables: Sequence[str], *, encoder: bool) -> tuple[str, ...]:
+    """The names of the terms of a fusion of these tables, in the order of its weights."""
+    if not encoder:
+        return (*tables, "popularity")
+    return (*tables, "encoder", "popularity", "encoder x activity", "popularity x activity")
+
+
+def activity(length: int) -> float:
+    """A history's length on a logarithmic scale, from -1/2 for one event to 1/2 for HISTORY_LENGTH and more."""
+    return math.log(max(1, min(length, HISTORY_LENGTH))) / math.log(HISTORY_LENGTH) - 0.5
+
+
+def encoded(
+    retriever: Retriever,
+    histories: Sequence[History | list[int]],
+    vectors_BD: NDArray[np.float32] | None,
+    n_items: int,
+) -> NDArray[np.float64]:
+    """part_BN: the values of the items retrieved for each history, 0 for the others."""
+    rows_BR, values_BR = retriever.retrieve(retriever.vectors(histories) if vectors_BD is None else vectors_BD)
+    part_BN = np.zeros((len(histories), n_items + 1))  # the last column takes what pads
+    np.put_along_axis(part_BN, rows_BR % (n_items + 1), values_BR, axis=1)
+    part_BN[:, n_items] = 0.0
+    return part_BN[:, :n_items]
 
 
 def choose_weights(
@@ -62,30 +146,40 @@ def choose_weights(
     seen: Sequence[History],
     targets: Sequence[int],
     seed: int,
+    retriever: Retriever | None = None,
+    vectors_UD: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float64]:
     """weights_F for these validation users: what each was fed with, has seen, and chose next.
 
-    Tables and popularity are of events before the targets. Deterministic for a seed, which draws the users when there
-    are more than SAMPLE. A user whose target no model ranks high, or who has seen it before, teaches nothing.
+    Tables, popularity and retriever are of events before the targets; vectors_UD: of the histories by the retriever.
+    Deterministic for a seed, which draws the users when there are more than SAMPLE. A user whose target no model ranks
+    high, or who has seen it before, teaches nothing.
     """
     n_users = len(targets)
     users = np.arange(n_users)
     if n_users > SAMPLE:
         users = np.sort(np.random.default_rng(seed).choice(n_users, SAMPLE, replace=False))
     stack = Stack(tables)
-    popular_N = popularity.log_counts().astype(np.float64)
+    popular_1N = popularity.log_counts().astype(np.float64)[None]
     lessons: list[tuple[NDArray[np.float64], int]] = []
     for start in range(0, len(users), _BLOCK):
         block = users[start : start + _BLOCK]
         parts_BMN = stack.gather([histories[user] for user in block]).parts()
         parts_BMN /= _sizes(parts_BMN)[:, :, None]
+        if retriever is not None:
+            known_BD = None if vectors_UD is None else vectors_UD[block]
+            encoder_BN = encoded(retriever, [histories[user] for user in block], known_BD, stack.n_items)
+            parts_BMN = np.concatenate([parts_BMN, encoder_BN[:, None]], axis=1)
         for place, user in enumerate(block):
-            terms_FN = np.concatenate([parts_BMN[place], popular_N[None]])
+            terms_FN = np.concatenate([parts_BMN[place], popular_1N])
             pool_P = _pool(terms_FN, seen[user])
             at = np.searchsorted(pool_P, targets[user])
             if at < len(pool_P) and pool_P[at] == targets[user]:
-                lessons.append((terms_FN[:, pool_P], int(at)))
-    return _conditional_logit(lessons, len(tables) + 1)
+                terms_FP = terms_FN[:, pool_P]
+                if retriever is not None:
+                    terms_FP = np.concatenate([terms_FP, terms_FP[-2:] * activity(len(histories[user]))])
+                lessons.append((terms_FP, int(at)))
+    return _conditional_logit(lessons, len(tables), has_encoder=retriever is not None)
 
 
 def _sizes(parts_BMN: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,10 +197,13 @@ def _pool(terms_FN: NDArray[np.float64], seen: History) -> NDArray[np.int64]:
     return high[~np.isin(high, seen)]
 
 
-def _conditional_logit(lessons: Sequence[tuple[NDArray[np.float64], int]], n_terms: int) -> NDArray[np.float64]:
+def _conditional_logit(
+    lessons: Sequence[tuple[NDArray[np.float64], int]], n_tables: int, *, has_encoder: bool
+) -> NDArray[np.float64]:
     """The weights of the terms that make the targets likeliest; equal ones when there is nothing to learn from."""
     if not lessons:
-        return np.append(np.ones(n_terms - 1), 0.1)
+        return np.array([1.0] * n_tables + ([1.0, 0.1, 0.0, 0.0] if has_encoder else [0.1]))
+    n_terms = len(lessons[0][0])
     widest = max(terms_FP.shape[1] for terms_FP, _ in lessons)
     terms_UPF = np.zeros((len(lessons), widest, n_terms))
     absent_UP = np.ones((len(lessons), widest), bool)

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.errors import UnknownName
 from features.events import ItemId
 from models.bundle import Bundle
 from models.catalogue import Catalogue
@@ -108,7 +109,7 @@ class Pipeline:
             return []
         shelf = self._current_shelf()
         histories = [self._rows(query.history) for query in queries]
-        scores_BN, fused = self._scores(histories)
+        scores_BN, fused = self._scores(queries, histories)
         kept = filtered(FILTERS, queries, shelf, scores_BN)
         most = max(query.k for query in queries)
         dials_B = self._dials(queries)
@@ -117,8 +118,9 @@ class Pipeline:
         order_BJ = diversify(shelf, pool_BP, values_BP, dials_B, most)
         items_BJ, values_BJ = pool_BP[every_B1, order_BJ], values_BP[every_B1, order_BJ]
         because = self._because(fused, histories, items_BJ)
+        is_encoded_BJ = _is_encoded(fused, items_BJ)
         return [
-            self._answer(query, place, shelf, kept, items_BJ[place], values_BJ[place], because)
+            self._answer(query, shelf, kept, place, items_BJ[place], values_BJ[place], because[place], is_encoded_BJ[place])
             for place, query in enumerate(queries)
         ]
 
@@ -127,7 +129,7 @@ class Pipeline:
         histories = [self._rows(query.history) for query in queries]
         if not queries:
             return []
-        scores_BN, fused = self._scores(histories)
+        scores_BN, fused = self._scores(queries, histories)
         row_of = self._vocabulary.row_of
         ranked = []
         for place, (_, given) in enumerate(zip(queries, items, strict=True)):
@@ -135,13 +137,11 @@ class Pipeline:
             rows = np.array([row_of[item] for item in known], np.int64)
             values = scores_BN[place, rows]
             order = np.argsort(-values, kind="stable")
-            because = (
-                self._because(None if fused is None else fused.only(place), [histories[place]], rows[None])
-                if len(rows)
-                else None
-            )
+            alone = None if fused is None else fused.only(place)
+            [because] = self._because(alone, [histories[place]], rows[None])
+            [is_encoded_J] = _is_encoded(alone, rows[None])
             candidates = [
-                self._candidate(known[j], int(rows[j]), float(values[j]), self._named(because, 0, int(j)))
+                self._candidate(known[j], int(rows[j]), float(values[j]), because[j], bool(is_encoded_J[j]))
                 for j in order.tolist()
             ]
             lowest = float(scores_BN[place].min()) - 1.0 if scores_BN.shape[1] else 0.0
@@ -161,14 +161,48 @@ class Pipeline:
         get = self._vocabulary.row_of.get
         return [row for row in map(get, history[-HISTORY_LENGTH:]) if row is not None]
 
-    def _scores(self, histories: Sequence[list[int]]) -> tuple[NDArray[np.float64], Fused | None]:
+    @property
+    def encoder_model(self) -> str | None:
+        """What stamps the vectors of this pipeline's encoder; None when it has none."""
+        return self.model if self._fusion is not None and self._fusion.retriever is not None else None
+
+    def vectors(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """vectors_BD of the users by the pipeline's encoder, for `Query.vector_D` of the same histories.
+
+        Raises UnknownName when the pipeline has no encoder.
+        """
+        if self._fusion is None or self._fusion.retriever is None:
+            raise UnknownName(f"{self.model} has no encoder; `tasteprint train encoder` makes a bundle that has one")
+        get = self._vocabulary.row_of.get
+        histories: list[list[int]] = []
+        times: list[NDArray[np.float64] | None] = []
+        values: list[NDArray[np.float32] | None] = []
+        for query in queries:
+            rows_L = np.array([get(item, -1) for item in query.history[-HISTORY_LENGTH:]], np.int64)
+            is_known_L = rows_L >= 0
+            histories.append(rows_L[is_known_L].tolist())
+            times.append(None if query.times_L is None else query.times_L[-HISTORY_LENGTH:][is_known_L])
+            values.append(None if query.values_L is None else query.values_L[-HISTORY_LENGTH:][is_known_L])
+        return self._fusion.retriever.vectors(histories, times, values)
+
+    def _scores(
+        self, queries: Sequence[Query], histories: Sequence[list[int]]
+    ) -> tuple[NDArray[np.float64], Fused | None]:
         if self._fusion is None:
             return np.tile(self._cold_N, (len(histories), 1)), None
-        fused = self._fusion.score(histories)
-        scores_BN = fused.evidence_BN + self._fusion.popular_N
+        fused = self._fusion.score(histories, self._vectors(queries))
+        scores_BN = fused.evidence_BN + fused.popular
         below_BN = self._cold_N + (scores_BN.min(axis=1, initial=0.0, keepdims=True) - 1.0)
         np.copyto(scores_BN, below_BN, where=fused.evidence_BN == 0)
         return scores_BN, fused
+
+    def _vectors(self, queries: Sequence[Query]) -> NDArray[np.float32] | None:
+        """Those that queries bring, and the others encoded together; None for a pipeline without an encoder."""
+        if self.encoder_model is None:
+            return None
+        stale = [query for query in queries if query.vector_D is None]
+        made = iter(self.vectors(stale)) if stale else iter(())
+        return np.stack([next(made) if query.vector_D is None else query.vector_D for query in queries])
 
     def _dials(self, queries: Sequence[Query]) -> NDArray[np.float64]:
         return np.array([self._diversity if query.diversity is None else query.diversity for query in queries])
@@ -186,24 +220,22 @@ class Pipeline:
             for history, steps in zip(histories, steps_BJ, strict=True)
         ]
 
-    @staticmethod
-    def _named(because: list[list[ItemId | None]] | None, place: int, j: int) -> ItemId | None:
-        return because[place][j] if because is not None else None
-
     def _answer(
         self,
         query: Query,
-        place: int,
         shelf: Shelf,
         kept: Filtered,
+        place: int,
         items_J: NDArray[np.int64],
         values_J: NDArray[np.float64],
-        because: list[list[ItemId | None]],
+        because_J: list[ItemId | None],
+        is_encoded_J: NDArray[np.bool_],
     ) -> Recommendation:
         names = self._vocabulary.items
+        places = zip(items_J.tolist(), values_J.tolist(), because_J, is_encoded_J.tolist(), strict=True)
         found = [
-            self._candidate(names[row], row, value, cause)
-            for row, value, cause in zip(items_J.tolist(), values_J.tolist(), because[place], strict=True)
+            self._candidate(names[row], row, value, cause, is_encoded)
+            for row, value, cause, is_encoded in places
             if value > -np.inf
         ][: query.k]
         if shelf.new_ids:
@@ -211,10 +243,14 @@ class Pipeline:
         removed_items = kept.listed(place, names) if query.list_removed else ()
         return Recommendation(query.id, tuple(found), kept.counts(place), self.model, query.as_of, removed_items)
 
-    def _candidate(self, item: ItemId, row: int, score: float, because: ItemId | None) -> Candidate:
+    def _candidate(
+        self, item: ItemId, row: int, score: float, because: ItemId | None, is_encoded: bool
+    ) -> Candidate:
         if because is not None:
             reason = f"because you {self._verb} {self._catalogue.title(because)}"
             return Candidate(item, score, "counts", reason, because)
+        if is_encoded:
+            return Candidate(item, score, "encoder", f"goes with what you {self._verb} lately")
         if self._is_trending_N[row]:
             return Candidate(item, score, "trending", "trending this week")
         return Candidate(item, score, "popular", "popular")
@@ -254,6 +290,13 @@ class Pipeline:
         if shelf is None or shelf.version != self._catalogue.version:
             shelf = self._shelf = shelf_of(self._catalogue, self._vocabulary)
         return shelf
+
+
+def _is_encoded(fused: Fused | None, items_BJ: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the encoder speaks for each place."""
+    if fused is None or fused.encoder_BN is None:
+        return np.zeros(items_BJ.shape, np.bool_)
+    return np.take_along_axis(fused.encoder_BN, items_BJ, axis=1) > 0
 
 
 def _best(scores_BN: NDArray[np.float64], most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

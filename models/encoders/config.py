@@ -1,0 +1,77 @@
+"""What an encoder is and how it is trained, in one frozen value."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, get_type_hints
+
+from features.errors import InvalidInput
+
+KINDS: Final = ("sasrec", "hstu", "transformer", "gru4rec", "mamba", "mean")
+LOSSES: Final = ("full", "uniform", "log-uniform")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """kind: of the layers. dimensions: of every vector. length: newest events that are read.
+
+    Side information that an item's vector is made of besides its own row: words (of the title), categories. What an
+    event's vector adds to its item's: rating, gaps (time since the event before).
+    loss: the softmax over the whole catalogue, or over `negatives` items drawn anew for each batch, uniformly or by
+    log-uniform popularity rank, corrected for how likely each was to be drawn.
+    temperature: scores are cosines divided by it; 0 for plain inner products.
+    epochs: the most; patience: epochs without a better validation NDCG@10 before training ends. batch: sequences.
+    """
+
+    kind: str = "sasrec"
+    dimensions: int = 64
+    blocks: int = 2
+    heads: int = 2
+    dropout: float = 0.3
+    length: int = 50
+    words: bool = True
+    categories: bool = True
+    rating: bool = False
+    gaps: bool = False
+    loss: str = "full"
+    negatives: int = 512
+    temperature: float = 0.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch: int = 128
+    epochs: int = 200
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InvalidInput("kind", f"{self.kind!r} was given; it is one of {', '.join(KINDS)}")
+        if self.loss not in LOSSES:
+            raise InvalidInput("loss", f"{self.loss!r} was given; it is one of {', '.join(LOSSES)}")
+        for name in ("dimensions", "blocks", "heads", "length", "negatives", "batch", "epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(name, f"{getattr(self, name)} was given; it is at least 1")
+        if self.dimensions % (2 * self.heads):
+            raise InvalidInput("heads", f"{self.dimensions} dimensions do not divide by twice {self.heads} heads")
+        if not 0 <= self.dropout < 1:
+            raise InvalidInput("dropout", f"{self.dropout} was given; it is in [0, 1)")
+        if self.learning_rate <= 0 or self.temperature < 0 or self.weight_decay < 0:
+            raise InvalidInput("learning_rate", "rates and temperatures are not negative, and the learning rate is not 0")
+
+
+def configured(settings: dict[str, Any], base: EncoderConfig | None = None) -> EncoderConfig:
+    """The configuration with these fields set, from text or values. Raises InvalidInput that names the field."""
+    types = get_type_hints(EncoderConfig)
+    known = {one.name for one in fields(EncoderConfig)}
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in known:
+            raise InvalidInput(name, f"no such setting of an encoder; there are {', '.join(sorted(known))}")
+        values[name] = _typed(name, value, types[name])
+    return replace(base or EncoderConfig(), **values)
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
+        return kind(value)
+    except (KeyError, TypeError, ValueError):
+        raise InvalidInput(name, f"{value!r} was given; it is a {kind.__name__}") from None

@@ -1,0 +1,101 @@
+"""An encoder as it serves: items and layers in two sets of arrays, histories in, vectors out.
+
+What titles and categories say of the items is added to their rows once and for all, so that serving needs no words.
+Shapes: B histories, L positions, D dimensions, N items.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from features.errors import BundleRefused, InvalidInput
+from models.encoders.config import EncoderConfig
+from models.encoders.data import EncoderData, gap_buckets, rating_places
+from models.encoders.model import Batch, Encoder, Sides
+from models.encoders.train import Trained, sides_of
+from models.counts.neighbours import History
+
+_NOTHING = torch.zeros(0, dtype=torch.int64)
+
+
+class FrozenEncoder:
+    """Safe to use from several threads. items_ND: what an event of each item is read as."""
+
+    def __init__(
+        self, config: EncoderConfig, items_ND: NDArray[np.float32], layers: Mapping[str, NDArray[np.float32]]
+    ) -> None:
+        """Raises BundleRefused when the arrays are not those of this configuration or are not finite."""
+        self.config = replace(config, words=False, categories=False)
+        self.items_ND = items_ND
+        self.layers = dict(layers)
+        if items_ND.ndim != 2 or items_ND.dtype != np.float32 or items_ND.shape[1] != config.dimensions:
+            raise BundleRefused(
+                f"items: vectors are {items_ND.dtype}{list(items_ND.shape)}, not float32[N, {config.dimensions}]; train again"
+            )
+        for name, array in {"items": items_ND, **layers}.items():
+            if not np.isfinite(array).all():
+                raise BundleRefused(f"encoder: {name} has values that are not finite; train again")
+        self._encoder = Encoder(self.config, len(items_ND), Sides(_NOTHING, _NOTHING, _NOTHING, _NOTHING))
+        weights = {name: torch.from_numpy(array) for name, array in layers.items()}
+        weights["rows.weight"] = torch.from_numpy(np.concatenate([items_ND, np.zeros_like(items_ND[:1])]))
+        try:
+            self._encoder.load_state_dict(weights)
+        except RuntimeError as error:
+            raise BundleRefused(f"encoder: its arrays are not those of a {config.kind}: {error}; train again") from None
+        self._encoder.eval()
+        with torch.inference_mode():
+            self.vectors_ND: NDArray[np.float32] = self._encoder.item_vectors().numpy().copy()
+
+    @classmethod
+    def of(cls, trained: Trained, data: EncoderData) -> "FrozenEncoder":
+        """The encoder that training left, with its items described."""
+        encoder = Encoder(trained.config, data.n_items, sides_of(data))
+        encoder.load_state_dict(dict(trained.weights))
+        with torch.inference_mode():
+            items_ND = encoder.described()[: data.n_items].numpy().copy()
+        described = ("rows.", "words.", "categories.")
+        layers = {
+            name: weights.numpy().copy() for name, weights in trained.weights.items() if not name.startswith(described)
+        }
+        return cls(trained.config, items_ND, layers)
+
+    def vectors(
+        self,
+        histories: Sequence[History | list[int]],
+        times: Sequence[NDArray[np.float64] | None] | None = None,
+        values: Sequence[NDArray[np.float32] | None] | None = None,
+    ) -> NDArray[np.float32]:
+        """vectors_BD after each history (item rows, oldest first); zeros after an empty one.
+
+        times, values: epoch seconds and ratings (NaN for none) of the histories' events, where they are known; an
+        encoder that was trained with them reads events without as it reads first events and unrated ones.
+        """
+        length = self.config.length
+        vectors_BD = np.zeros((len(histories), self.config.dimensions), np.float32)
+        known = [place for place, history in enumerate(histories) if len(history)]
+        if not known:
+            return vectors_BD
+        width = min(length, max(len(histories[place]) for place in known))
+        items_BL = np.full((len(known), width), len(self.items_ND), np.int64)
+        ratings_BL, gaps_BL = np.zeros_like(items_BL), np.zeros_like(items_BL)
+        ends_B = np.zeros(len(known), np.int64)
+        for row, place in enumerate(known):
+            newest = histories[place][-length:]
+            count = ends_B[row] = len(newest)
+            items_BL[row, :count] = newest
+            if self.config.rating and values is not None and (rated := values[place]) is not None:
+                ratings_BL[row, :count] = rating_places(rated[-length:])
+            if self.config.gaps and times is not None and (at := times[place]) is not None:
+                gaps_BL[row, :count] = gap_buckets(at)[-length:]
+        batch = Batch(*map(torch.from_numpy, (items_BL, ratings_BL, gaps_BL)))
+        with torch.inference_mode():
+            states_BLD: Tensor = self._encoder.states(batch)
+            found = states_BLD[torch.arange(len(known)), torch.from_numpy(ends_B - 1)]
+        if not bool(torch.isfinite(found).all()):
+            raise InvalidInput("history", "an encoder gave a vector that is not finite")
+        vectors_BD[known] = found.numpy()
+        return vectors_BD
