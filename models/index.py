@@ -30,7 +30,7 @@ CALIBRATED: Final = 0.99  # recall@10 on the sample queries, up to which the eff
 SAMPLE: Final = 256  # queries that calibrate and that check
 RECALL_FLOOR: Final = 0.95
 RECALL_AT: Final = 10
-K_MOST: Final = 2048  # of a GPU's search, and so of every one
+K_MOST: Final = 2048  # items, and lists, of a GPU's search, and so of every one
 ONE_THREAD: Final = 16  # queries up to which waking other threads costs more than they bring
 _GREATEST: Final = 1e15  # of a number in a vector, so that no product of two vectors overflows
 
@@ -262,13 +262,13 @@ def _on_sphere(vectors_ND: Vectors, longest: float) -> Vectors:
 
 
 def _calibrate(built: ItemIndex, vectors_ND: Vectors, queries_QD: Vectors) -> None:
-    """Doubles the effort of a search until its recall on a sample of the queries is enough, or nothing is left out."""
+    """Doubles the effort of a search until its recall on a sample of the queries is enough, or no more can be done."""
     queries_QD = _sample(queries_QD)
     if built.kind is Kind.FLAT or not len(queries_QD):
         return
     k = min(RECALL_AT, len(built))
     exact_QK = _exact(queries_QD, vectors_ND, k)
-    effort, most = (8, built._index.nlist) if built.kind is Kind.IVF else (32, len(built))
+    effort, most = (8, min(built._index.nlist, K_MOST)) if built.kind is Kind.IVF else (32, len(built))
     while True:
         if built.kind is Kind.IVF:
             built._index.nprobe = min(effort, most)
