@@ -1,0 +1,161 @@
+"""Trained encoders on disk, each under what it was trained for: the data, the cut, the configuration, the seed.
+
+An evaluation takes one that was trained for exactly what it measures, and no other: an encoder that saw the events it is
+measured on, or another order of equal times, would shine.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from features.errors import BundleRefused, UnknownName
+from features.folders import taking_the_place_of
+from features.frames import at_least, hold_out_last, sequences
+from models.counts.fitting import Texts
+from models.encoders.config import EncoderConfig
+from models.encoders.frozen import FrozenEncoder
+from models.encoders.reading import encoder_data
+from models.encoders.retriever import EncoderRetriever
+from models.encoders.train import Progress, train
+from models.vocabulary import Vocabulary
+
+FORMAT: Final = 1
+_MANIFEST: Final = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which events an encoder may see: those of a data set that an evaluation, or serving, does not hold out.
+
+    split: "leave-one-out", "global" or "serve". tie_seed: the order of equal times. part: "train" on all but each
+    user's last event of these, which training stops by; "refit" on all of them, for as many epochs.
+    """
+
+    fingerprint: str
+    split: str
+    tie_seed: int = 0
+    part: str = "train"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedEncoder:
+    """manifest: cut, configuration, seed, epoch, curves, seconds; JSON values."""
+
+    retriever: EncoderRetriever
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderPair:
+    """tuned: trained without each user's last event, on which weights are chosen. kept: the one that is used."""
+
+    tuned: TrainedEncoder
+    kept: TrainedEncoder
+
+
+class EncoderStore:
+    """A folder of trained encoders. may_train: whether one that is missing is trained, or asked for."""
+
+    def __init__(self, folder: Path, *, may_train: bool = False, progress: Progress | None = None) -> None:
+        self.folder = folder
+        self._may_train = may_train
+        self._progress = progress
+
+    def pair(
+        self,
+        history: pl.DataFrame,
+        vocabulary: Vocabulary,
+        texts: Texts,
+        cut: Cut,
+        config: EncoderConfig,
+        seed: int,
+        *,
+        fit: str,
+    ) -> EncoderPair:
+        """The encoders of a history (as `ordered` gives it), loaded, or trained where they are missing and may be.
+
+        fit: with "train" the kept one is the tuned one. Raises UnknownName when one is missing and may not be trained,
+        BundleRefused when one is damaged, InvalidInput when there is too little to learn from.
+        """
+        tuned = self._one(history, vocabulary, texts, replace(cut, part="train"), config, seed, None)
+        if fit == "train":
+            return EncoderPair(tuned, tuned)
+        epochs = tuned.manifest["epoch"]
+        return EncoderPair(
+            tuned, self._one(history, vocabulary, texts, replace(cut, part="refit"), config, seed, epochs)
+        )
+
+    def _one(
+        self,
+        history: pl.DataFrame,
+        vocabulary: Vocabulary,
+        texts: Texts,
+        cut: Cut,
+        config: EncoderConfig,
+        seed: int,
+        epochs: int | None,
+    ) -> TrainedEncoder:
+        identity = {
+            "format": FORMAT,
+            "cut": asdict(cut),
+            "config": asdict(config),
+            "seed": seed,
+            "epochs": epochs,
+            "vocabulary": vocabulary.digest,
+        }
+        digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        folder = self.folder / f"{config.kind}-{digest[:16]}"
+        if folder.is_dir():
+            return _load(folder, identity, vocabulary)
+        if not self._may_train:
+            raise UnknownName(
+                f"no {config.kind} was trained for this data with this configuration, {cut.split}, order of ties "
+                f"{cut.tie_seed}, seed {seed}, {cut.part}; `tasteprint train encoder` trains it, and so does "
+                "`evaluate ranking --train`"
+            )
+        targets = None
+        known = history
+        if cut.part == "train":
+            held_out = hold_out_last(at_least(history, 2))
+            known, targets = held_out.history, sequences(held_out.targets, vocabulary.items)
+        data = encoder_data(sequences(known, vocabulary.items), texts, targets)
+        checkpoint = self.folder / "unfinished" / f"{folder.name}.safetensors"
+        trained = train(data, config, seed=seed, epochs=epochs, checkpoint=checkpoint, progress=self._progress)
+        frozen = FrozenEncoder.of(trained, data)
+        queries_QD = frozen.vectors(sequences(known, vocabulary.items).histories(config.length)[:: max(1, data.n_users // 512)])
+        retriever = EncoderRetriever.of(frozen, queries_QD)
+        manifest = identity | {
+            "epoch": trained.epoch,
+            "curves": {name: list(values) for name, values in trained.curves.items()},
+            "seconds": round(trained.seconds, 1),
+        }
+        _save(folder, retriever, manifest, vocabulary)
+        checkpoint.unlink(missing_ok=True)
+        return TrainedEncoder(retriever, manifest)
+
+
+def _save(folder: Path, retriever: EncoderRetriever, manifest: Mapping[str, Any], vocabulary: Vocabulary) -> None:
+    parts = retriever.parts(vocabulary.digest)
+    digests = {name: sha256(content).hexdigest() for name, content in parts.items()}
+    with taking_the_place_of(folder) as new:
+        for name, content in parts.items():
+            (new / name).write_bytes(content)
+        (new / _MANIFEST).write_text(json.dumps({**manifest, "parts": digests}, indent=1))
+
+
+def _load(folder: Path, identity: Mapping[str, Any], vocabulary: Vocabulary) -> TrainedEncoder:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        content = {name: (folder / name).read_bytes() for name in manifest["parts"]}
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise BundleRefused(f"{folder}: incomplete: {error}; remove it and train again") from None
+    if any(manifest.get(name) != value for name, value in identity.items()):
+        raise BundleRefused(f"{folder}: was trained for something else; remove it and train again")
+    if any(sha256(content[name]).hexdigest() != digest for name, digest in manifest["parts"].items()):
+        raise BundleRefused(f"{folder}: a part's sha256 is not the manifest's; remove it and train again")
+    return TrainedEncoder(EncoderRetriever.from_parts(content, vocabulary.digest, len(vocabulary)), manifest)
