@@ -10,7 +10,7 @@ from services.serving import Serving
 
 _ANSWER: Final = {
     "in_use": "counts-8b224d4a0a76553e",
-    "manifest": {"name": "counts-8b224d4a0a76553e", "kind": "counts", "fit": "all", "seed": 0},
+    "manifest": {"name": "counts-8b224d4a0a76553e", "kind": "counts", "fit": "serve", "seed": 0},
 }
 
 
