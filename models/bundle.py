@@ -66,8 +66,8 @@ def train_counts(
 
     fit: "serve", every event but the last of the `held_out_users`, who compare one served model with the next; "refit",
     without each user's last event; "train", without the last two. The weights are chosen on each user's last event of
-    what is left ("serve", "refit") or the last but one ("train") by models that were fitted without it. data_name: where
-    the data is found again, a name or a path. progress: called with (done, total, what). Raises InvalidInput.
+    what is left ("serve", "refit") or the last but one ("train") by models that were fitted without it. data_name: a
+    name or a path by which the data is found again. progress: called with (done, total, what). Raises InvalidInput.
     """
     if fit not in FITS:
         raise InvalidInput("fit", f"{fit!r} was given; it is one of {', '.join(FITS)}")
