@@ -122,29 +122,29 @@ def lose_the_manifest(folder: Path) -> None:
 
 def swap_the_vocabulary(folder: Path) -> None:
     names = json.loads((folder / "vocabulary.json").read_bytes())
-    _publish(folder, "vocabulary.json", json.dumps(names[::-1], separators=(",", ":")).encode())
+    rewrite(folder, "vocabulary.json", json.dumps(names[::-1], separators=(",", ":")).encode())
 
 
 def poison(folder: Path) -> None:
     arrays = load((folder / "pctm.safetensors").read_bytes())
     arrays["weights"][0, 0] = np.nan
-    _publish(folder, "pctm.safetensors", save(arrays))
+    rewrite(folder, "pctm.safetensors", save(arrays))
 
 
 def point_nowhere(folder: Path) -> None:
     arrays = load((folder / "pctm.safetensors").read_bytes())
     arrays["neighbours"][0, 0] = 20
-    _publish(folder, "pctm.safetensors", save(arrays))
+    rewrite(folder, "pctm.safetensors", save(arrays))
 
 
 def shorten(folder: Path) -> None:
     arrays = load((folder / "itemknn.safetensors").read_bytes())
-    _publish(folder, "itemknn.safetensors", save({name: array[:-1].copy() for name, array in arrays.items()}))
+    rewrite(folder, "itemknn.safetensors", save({name: array[:-1].copy() for name, array in arrays.items()}))
 
 
 def drop_an_array(folder: Path) -> None:
     arrays = load((folder / "itemknn.safetensors").read_bytes())
-    _publish(folder, "itemknn.safetensors", save({"weights": arrays["weights"]}))
+    rewrite(folder, "itemknn.safetensors", save({"weights": arrays["weights"]}))
 
 
 def raise_a_weight(folder: Path) -> None:
@@ -153,7 +153,7 @@ def raise_a_weight(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def _publish(folder: Path, name: str, content: bytes) -> None:
+def rewrite(folder: Path, name: str, content: bytes) -> None:
     """Writes the file and its digest, as somebody would who knows the manifest."""
     (folder / name).write_bytes(content)
     manifest = json.loads((folder / "manifest.json").read_bytes())
