@@ -154,7 +154,7 @@ def running(settings: Settings, *, ingest: bool = True, patient: bool = True) ->
 def _no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
-            if name.startswith("TASTEPRINT_"):
+            if name.startswith(("TASTEPRINT_", "MLFLOW_")):
                 patch.delenv(name)
         yield
 
