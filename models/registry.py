@@ -122,6 +122,10 @@ class Registry:
         self._artifacts = artifacts
         self._opened: Any = None
 
+    def open(self) -> None:
+        """Imports mlflow and opens the store, whose tables are made on the first use: seconds."""
+        self._client()
+
     @contextmanager
     def run(
         self, experiment: str, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str] | None = None

@@ -2,6 +2,9 @@
 
 import time
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from features.errors import UnknownName
 from models.bundle import Bundle, load_bundle, save_bundle
@@ -38,6 +41,15 @@ def load(settings: Settings, name: str) -> Bundle:
     if Path(name).name != name or not folder.is_dir():
         raise UnknownName(f"no bundle {name!r} in {folder.parent}; `tasteprint models list` names those that are")
     return load_bundle(folder)
+
+
+def manifest_of(settings: Settings, name: str) -> dict[str, Any]:
+    """What a bundle says of itself, unchecked; {} when it cannot be read."""
+    try:
+        manifest = orjson.loads((bundles_folder(settings) / name / "manifest.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def current_bundle(settings: Settings) -> Bundle | None:

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     mlflow_uri: str | None = Field(
         None,
         validation_alias=AliasChoices("mlflow_uri", "TASTEPRINT_MLFLOW_URI", "MLFLOW_TRACKING_URI"),
-        description="sqlite:///PATH, a database or a server, http(s)://; the home folder's mlflow.sqlite when not given.",
+        description="sqlite:///PATH, a database, or http(s)://; the home's mlflow.sqlite when not given.",
     )
 
     host: str = "127.0.0.1"

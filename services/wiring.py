@@ -60,6 +60,13 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(settings.tracking_uri, settings.home / "mlflow-artifacts")
 
 
+def known_registry(settings: Settings) -> Registry | None:
+    """The registry, None while nothing was recorded in the embedded one: then there is no need to open it."""
+    if settings.mlflow_uri is None and not (settings.home / "mlflow.sqlite").exists():
+        return None
+    return open_registry(settings)
+
+
 def bundles_folder(settings: Settings) -> Path:
     """Where trained bundles are kept, a folder each."""
     return settings.home / "models"
