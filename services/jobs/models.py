@@ -19,20 +19,19 @@ def list_models(settings: Settings, *, json: bool) -> None:
     if json:
         print_json({"in_use": in_use, "models": models})
         return
-    columns = ("version", "name", "kind", "fit", "data", "registered", "NDCG@10", "HR@10", "")
-    table = Table(*columns, box=None)
+    table = Table(box=None)
+    for column in ("version", "name", "kind, fit, data", "registered", "NDCG@10", "HR@10", ""):
+        table.add_column(column, overflow="fold", no_wrap="," not in column)  # a name is for copying: never cut
     for model in models:
         table.add_row(
             str(model["version"] or "none"),
             model["name"],
-            model["kind"],
-            model["fit"],
-            model["data"],
-            (model["registered"] or "")[:16],
+            f"{model['kind']}, {model['fit']}, {model['data']}",
+            (model["registered"] or "")[:10],
             *(f"{model['metrics'][name]:.4f}" if name in model["metrics"] else "" for name in ("ndcg@10", "hr@10")),
-            "in use" if model["in_use"] else "" if model["on_disk"] else "in the registry alone",
+            "in use" if model["in_use"] else "" if model["on_disk"] else "not here",
         )
-    out.print(table, width=max(out.width, 140), crop=False)  # names are for copying: none is cut
+    out.print(table)
 
 
 def _models(settings: Settings, in_use: str | None) -> list[dict[str, Any]]:
