@@ -7,6 +7,8 @@ TasteprintError
 ├── ChecksumMismatch (ValueError)        fetched bytes are not the ones expected
 ├── FetchFailed (OSError)                the package index did not give what was asked
 ├── BundleRefused (ValueError)           a trained model that must not be used
+├── PromotionRefused (RuntimeError)      traffic stays with the bundle that has it
+├── RegistryUnavailable (ConnectionError)  the MLflow store does not answer
 ├── ServerMissing (FileNotFoundError)    no Redis server to start or to attach to
 ├── StoreUnavailable (ConnectionError)   the profile store does not answer
 ├── LogUnavailable (ConnectionError)     the event log does not answer
@@ -66,6 +68,14 @@ class FetchFailed(TasteprintError, OSError):
 
 class BundleRefused(TasteprintError, ValueError):
     """A bundle is corrupt, incomplete, or made for something else; the one in use stays in use."""
+
+
+class PromotionRefused(TasteprintError, RuntimeError):
+    """A bundle is not put into traffic, because it ranks worse, cannot be compared, or is not there to go back to."""
+
+
+class RegistryUnavailable(TasteprintError, ConnectionError):
+    """The MLflow store of runs and registered models does not answer, or refuses what it is sent."""
 
 
 class ServerMissing(TasteprintError, FileNotFoundError):

@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 
 from features.errors import BundleRefused, InvalidInput
 from features.events import ItemId
-from features.frames import at_least, hold_out_last, ordered, sequences
+from features.frames import at_least, held_out_users, hold_out_last, ordered, sequences
 from models.counts.content import fit_content
 from models.counts.fitting import CountsConfig, Texts, fit_counts, fit_table, texts_of
 from models.counts.neighbours import HISTORY_LENGTH, Neighbours
@@ -31,7 +31,7 @@ from models.counts.popularity import Popularity
 from models.fusion import Fusion, choose_weights
 from models.vocabulary import Vocabulary
 
-FITS: Final = ("all", "refit", "train")
+FITS: Final = ("serve", "refit", "train")
 FORMAT: Final = 1
 _MANIFEST: Final = "manifest.json"
 _VOCABULARY: Final = "vocabulary.json"
@@ -56,21 +56,25 @@ def train_counts(
     items: pl.DataFrame,
     *,
     fingerprint: str,
-    fit: str = "all",
+    data_name: str = "",
+    fit: str = "serve",
     config: CountsConfig | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Bundle:
     """A bundle fitted on a data set's frames.
 
-    fit: "all" for serving, every event; "refit", without each user's last event; "train", without the last two. The
-    weights are chosen on each user's last event of what is left ("all", "refit") or the last but one ("train") by
-    models that were fitted without it. progress: called with (done, total, what). Raises InvalidInput.
+    fit: "serve", every event but the last of the `held_out_users`, who compare one served model with the next; "refit",
+    without each user's last event; "train", without the last two. The weights are chosen on each user's last event of
+    what is left ("serve", "refit") or the last but one ("train") by models that were fitted without it. data_name: a
+    name or a path by which the data is found again. progress: called with (done, total, what). Raises InvalidInput.
     """
     if fit not in FITS:
         raise InvalidInput("fit", f"{fit!r} was given; it is one of {', '.join(FITS)}")
     history = ordered(events)
-    if fit != "all":
+    if fit == "serve":
+        history = hold_out_last(history, held_out_users(history)).history
+    else:
         history = hold_out_last(at_least(history, 3)).history
     if history.is_empty():
         raise InvalidInput("events", "no user has enough events to learn from")
@@ -80,6 +84,7 @@ def train_counts(
         vocabulary,
         texts_of(items, vocabulary),
         fingerprint=fingerprint,
+        data_name=data_name,
         fit=fit,
         config=config or CountsConfig(),
         seed=seed,
@@ -93,6 +98,7 @@ def fit_bundle(
     texts: Texts,
     *,
     fingerprint: str,
+    data_name: str = "",
     fit: str,
     config: CountsConfig,
     seed: int,
@@ -128,6 +134,7 @@ def fit_bundle(
         "format": FORMAT,
         "kind": "counts",
         "data": {
+            "name": data_name,
             "fingerprint": fingerprint,
             "users": history["user"].n_unique(),
             "items": len(vocabulary),

@@ -19,14 +19,16 @@ from services.settings import Settings, limit_threads, load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 data = typer.Typer(no_args_is_help=True, help="Data sets: fetch them, import them.")
-train = typer.Typer(no_args_is_help=True, help="Fit models and publish them as a bundle.")
+train = typer.Typer(no_args_is_help=True, help="Fit models and register them as a bundle.")
 evaluate = typer.Typer(no_args_is_help=True, help="Measure models on held-out events.")
 users = typer.Typer(no_args_is_help=True, help="One user's data: export it, erase it.")
+bundles = typer.Typer(no_args_is_help=True, help="Bundles: which there are, which one has the traffic.")
 letters = typer.Typer(no_args_is_help=True, help="Records that could not be applied.")
 for name, group in (
     ("data", data),
     ("train", train),
     ("evaluate", evaluate),
+    ("models", bundles),
     ("users", users),
     ("dead-letters", letters),
 ):
@@ -149,13 +151,16 @@ def _columns(given: list[str]) -> dict[str, str] | None:
 def train_counts(
     dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
     seed: int = 0,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Put it into use, if it ranks no worse than the bundle that is.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Fit the counting models, choose their weights on validation events, publish the bundle."""
+    """Fit the counting models, choose their weights on validation events, register the bundle; the first is used."""
     settings = _settings()
-    from services.jobs.training import train_and_publish
+    from services.jobs.training import train_and_register
 
-    _report(train_and_publish(settings, dataset, seed), json=json)
+    _report(train_and_register(settings, dataset, seed, promote=promote), json=json)
 
 
 @evaluate.command("ranking")
@@ -181,6 +186,54 @@ def evaluate_ranking(
 
     names = [name.strip() for name in models.split(",") if name.strip()]
     evaluate_and_report(settings, dataset, names, fit, split, tie_seeds, seeds, bootstrap, json=json)
+
+
+@bundles.command("list")
+def models_list(json: Json = False) -> None:
+    """Every bundle, what it was fitted on and what it reaches; which one is in use."""
+    settings = _settings()
+    from services.jobs.models import list_models
+
+    list_models(settings, json=json)
+
+
+Who = Annotated[str | None, typer.Option(help="Who it was, for the journal; user@host when not given.")]
+Wait = Annotated[
+    float, typer.Option(min=0, help="Seconds in which the server on the settings' port must answer by it, else exit 1.")
+]
+
+
+@bundles.command("promote")
+def models_promote(
+    name: Annotated[str, typer.Argument(help="A bundle of `models list`.")],
+    dataset: Annotated[
+        str | None, typer.Option("--data", help="What both are compared on; the data of the bundle when not given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Even if it ranks worse, or cannot be compared.")] = False,
+    who: Who = None,
+    wait: Wait = 0.0,
+    json: Json = False,
+) -> None:
+    """Put a bundle into use, unless it ranks worse than the one that is, on events that neither was fitted on."""
+    settings = _settings()
+    from services.jobs.promoting import promote_model
+
+    done = promote_model(settings, name, time.time(), data=dataset, force=force, who=who, wait=wait)
+    _report(done, json=json)
+    if done.get("served_after", 0.0) is None:
+        raise typer.Exit(1)
+
+
+@bundles.command("rollback")
+def models_rollback(who: Who = None, wait: Wait = 0.0, json: Json = False) -> None:
+    """Put the bundle into use that was before; again, to go one further back."""
+    settings = _settings()
+    from services.jobs.promoting import roll_back
+
+    done = roll_back(settings, time.time(), who=who, wait=wait)
+    _report(done, json=json)
+    if done.get("served_after", 0.0) is None:
+        raise typer.Exit(1)
 
 
 @users.command("export")

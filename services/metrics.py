@@ -54,6 +54,15 @@ class Metrics:
         self.impressions_dropped = Gauge(
             "tasteprint_impressions_dropped", "Impressions dropped since the start.", registry=self.registry
         )
+        self.model_swaps = Counter(
+            "tasteprint_model_swaps_total", "Bundles that were taken up.", registry=self.registry
+        )
+        self.model_refusals = Counter(
+            "tasteprint_model_refusals_total", "Bundles that were refused.", registry=self.registry
+        )
+        self.model_refused = Gauge(
+            "tasteprint_model_refused", "1 while the bundle in use by name is kept out.", registry=self.registry
+        )
         self.degraded = Counter(
             "tasteprint_degraded_total", "Answers that did without something.", registry=self.registry
         )

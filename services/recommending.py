@@ -54,7 +54,8 @@ class _Known:
 class Recommender:
     """Answers batches of asks from one thread at a time; `pipeline` may be swapped whole at any moment.
 
-    popular: what answers when the pipeline fails; it needs neither a bundle nor a history.
+    popular: what answers when the pipeline fails; it needs neither a bundle nor a history. lacking: what every answer
+    has to do without.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Recommender:
     ) -> None:
         self.pipeline = pipeline
         self.popular = popular
+        self.lacking: tuple[str, ...] = ()
         self._store = store
         self._catalogue = catalogue
         self._impressions = impressions
@@ -98,6 +100,7 @@ class Recommender:
             for ask, who in zip(asks, known, strict=True)
         ]
         recommendations, problems = self._recommend(asks, queries)
+        problems += tuple(f"answered without {what}" for what in self.lacking)
         now = self._clock()
         answers = []
         for ask, who, recommendation in zip(asks, known, recommendations, strict=True):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from threading import Event as Signal
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final
 
@@ -12,19 +13,20 @@ from features.items import parse_item
 from models.catalogue import Catalogue
 from models.recommender import Pipeline
 from services.api.batching import Batcher
-from services.bundles import current_bundle
 from services.erasing import erase
 from services.impressions import ImpressionWriter
 from services.ingesting import start_ingest
 from services.live import LivePopularity, tail
 from services.metrics import Metrics
 from services.recommending import Ask, Recommender
+from services.served import Answering, Following
 from services.settings import Settings
 from services.threads import Threads
 from services.wiring import Backends
 from streaming.log import Record, Stream
 
 REFRESH_SECONDS: Final = 1.0  # between two looks at what is popular now
+LOOK_SECONDS: Final = 0.5  # between two looks at which bundle is in use
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +46,8 @@ class Serving:
         self.metrics = Metrics()
         self.catalogue = Catalogue()
         self.popularity = LivePopularity(settings.trend_half_life_days * 86_400)
-        self.bundle = current_bundle(settings)
-        self._trained = None
-        if self.bundle is not None:
-            self._trained = Pipeline(self.bundle, self.catalogue, explore=settings.explore, verb=settings.verb)
+        self._following = Following(settings, self.catalogue, clock, self.metrics)
+        self._putting = Lock()
         self._backends = backends
         self._ingest = ingest
         self._threads = Threads()
@@ -55,11 +55,13 @@ class Serving:
         self._events_read = Signal()
 
     def __enter__(self) -> "Serving":
-        """Loads the catalogue, starts the threads; requests may be answered from now on, and know more by the second.
+        """Loads the catalogue and the bundle in use, starts the threads; requests may be answered from now on, and know
+        more by the second. Where the bundle is refused, an older one answers, or popularity.
 
         Raises StoreUnavailable, and LogUnavailable when `ingest` and another process is ingesting already.
         """
         self.catalogue.put(self._backends.patient.items())
+        self._following.start()
         if self._ingest:
             start_ingest(self._backends, self._threads, self.clock, self.metrics.applied)
         self.impressions = ImpressionWriter(self.log, self.clock)
@@ -68,16 +70,18 @@ class Serving:
         self.recommender = Recommender(
             self.store,
             self.catalogue,
-            *self._pipelines(),
+            *self._pipelines(self._following.answering),
             self.impressions,
             self.clock,
             self.settings.history_limit,
             self.metrics.degraded.inc,
         )
+        self._put()
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
         self._follow(Stream.EVENTS, self._take_events, self._events_read)
         self._threads.start("watching what is popular", self._refresh)
+        self._threads.start("following the bundle in use", self._follow_bundle)
         return self
 
     def __exit__(
@@ -95,6 +99,11 @@ class Serving:
         if not self._events_read.is_set():
             problems.append("the newest events are being counted")
         return problems
+
+    def degraded(self) -> list[str]:
+        """What answers have to do without; requests may be sent all the same."""
+        refused = self.answering.refused
+        return [] if refused is None else [f"the bundle {refused.name} is refused: {refused.reason}"]
 
     def erase(self, user: UserId) -> dict[str, Any]:
         """Orders a user's erasure; impressions of them that wait go to the log first, to be found there."""
@@ -136,13 +145,32 @@ class Serving:
         while not self._threads.stop.wait(REFRESH_SECONDS if counted >= 0 else 0.05):
             version = self.popularity.version
             if version != counted and self._events_read.is_set():
-                self.recommender.pipeline, self.recommender.popular = self._pipelines()
+                self._put()
                 counted = version
 
-    def _pipelines(self) -> tuple[Pipeline, Pipeline]:
+    def _follow_bundle(self) -> None:
+        """Loads a bundle that has come into use beside the one that answers, and puts it in its place."""
+        while not self._threads.stop.wait(LOOK_SECONDS):
+            self._following.look()
+            if self._following.answering is not self.answering:
+                self._put()
+
+    def _put(self) -> None:
+        """Puts the pipelines of the bundle in use and of what is popular now in the place of those that answer."""
+        with self._putting:  # or the slower of two threads would bring back what the other has replaced
+            answering = self._following.answering
+            pipelines = self._pipelines(answering)
+            refused = answering.refused if answering.served is None else None
+            self.recommender.lacking = () if refused is None else (f"the bundle {refused.name}, which is refused",)
+            self.recommender.pipeline, self.recommender.popular = pipelines
+            self.answering: Answering = answering
+
+    def _pipelines(self, answering: Answering) -> tuple[Pipeline, Pipeline]:
         """The one that answers, and the one that needs no bundle; the same when there is no bundle."""
         counts, decayed = self.popularity.counts()
         popular = Pipeline.popular(
             self.catalogue, counts, decayed, explore=self.settings.explore, verb=self.settings.verb
         )
-        return popular if self._trained is None else self._trained.with_live(counts, decayed), popular
+        if answering.served is None:
+            return popular, popular
+        return answering.served.pipeline.with_live(counts, decayed), popular

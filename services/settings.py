@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     impressions_kept: Count = 1_000_000
     redis_url: str | None = Field(
         None, description="redis://, rediss:// or unix://; the embedded server when not given."
+    )
+
+    mlflow_uri: str | None = Field(
+        None,
+        validation_alias=AliasChoices("mlflow_uri", "TASTEPRINT_MLFLOW_URI", "MLFLOW_TRACKING_URI"),
+        description="sqlite:///PATH, a database, or http(s)://; the home's mlflow.sqlite when not given.",
     )
 
     host: str = "127.0.0.1"
@@ -75,6 +81,17 @@ class Settings(BaseSettings):
         if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("a profile store is redis://, rediss:// or unix://")
         return url
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _tracking_uri(cls, uri: str | None) -> str | None:
+        if uri and not uri.startswith(("sqlite:///", "postgresql", "mysql", "mssql", "http://", "https://")):
+            raise ValueError("an MLflow store is sqlite:///PATH, a database's URL or a server's, http(s)://")
+        return uri or None
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.mlflow_uri or f"sqlite:///{self.home / 'mlflow.sqlite'}"
 
     @property
     def log_path(self) -> Path:
@@ -120,3 +137,16 @@ def limit_threads(threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ.setdefault(name, str(threads))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def restrain_mlflow() -> None:
+    """Sets what mlflow reads from the environment; to be called before it is imported.
+
+    It unpickles nothing and reports nothing to its makers, whatever is set; it draws no bars and does not wait minutes
+    for a server that is not there, unless that is set.
+    """
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from features.embedded import EmbeddedServer
 from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
-from services.settings import Settings
+from models.registry import Registry
+from services.settings import Settings, restrain_mlflow
 from streaming.dead_letters import DeadLetters
 from streaming.log import EventLog
 from streaming.sqlite_log import SqliteLog
@@ -50,6 +51,20 @@ def backends(settings: Settings) -> Iterator[Backends]:
 def open_log(settings: Settings) -> EventLog:
     """The event log that the settings name."""
     return SqliteLog(settings.log_path, settings.log_partitions, settings.impressions_kept)
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of runs and bundles that the settings name; mlflow is imported by its first use."""
+    restrain_mlflow()
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Registry(settings.tracking_uri, settings.home / "mlflow-artifacts")
+
+
+def known_registry(settings: Settings) -> Registry | None:
+    """The registry, None while nothing was recorded in the embedded one: then there is no need to open it."""
+    if settings.mlflow_uri is None and not (settings.home / "mlflow.sqlite").exists():
+        return None
+    return open_registry(settings)
 
 
 def bundles_folder(settings: Settings) -> Path:

@@ -19,13 +19,18 @@ def router(serving: Serving) -> APIRouter:
 
     @routes.get("/readyz")
     async def ready() -> Response:
-        """Whether requests should be sent here: the store answers, and the catalogue is loaded."""
+        """Whether requests should be sent here: the store answers, and the catalogue is loaded. `degraded` says what
+        the answers do without."""
         problems = serving.problems()
         try:
             await asyncio.to_thread(serving.store.ping)
         except StoreUnavailable as error:
             problems.append(str(error))
-        body = {"status": "not ready" if problems else "ok", "problems": problems}
+        body = {
+            "status": "not ready" if problems else "ok",
+            "problems": problems,
+            "degraded": serving.degraded(),
+        }
         return Response(orjson.dumps(body), 503 if problems else 200, media_type="application/json")
 
     @routes.get("/metrics")

@@ -1,5 +1,6 @@
 """GET /v1/models: which model answers."""
 
+from dataclasses import asdict
 from typing import Final
 
 import orjson
@@ -10,7 +11,9 @@ from services.serving import Serving
 
 _ANSWER: Final = {
     "in_use": "counts-8b224d4a0a76553e",
-    "manifest": {"name": "counts-8b224d4a0a76553e", "kind": "counts", "fit": "all", "seed": 0},
+    "since": 1700000000.0,
+    "refused": None,
+    "manifest": {"name": "counts-8b224d4a0a76553e", "kind": "counts", "fit": "serve", "seed": 0},
 }
 
 
@@ -19,10 +22,14 @@ def router(serving: Serving) -> APIRouter:
 
     @routes.get("/v1/models", responses=answers(_ANSWER))
     async def get_models() -> Response:
-        """The bundle in use with its manifest: what it was fitted on, when, and how its parts are weighed."""
-        bundle = serving.bundle
+        """The bundle that answers with its manifest: what it was fitted on, how its parts are weighed, and since when
+        (epoch seconds) it has answered here. `refused`: a bundle that was promoted and not taken up, and why."""
+        answering = serving.answering
+        bundle = None if answering.served is None else answering.served.bundle
         answer = {
-            "in_use": serving.recommender.pipeline.model,
+            "in_use": "popularity" if bundle is None else bundle.name,
+            "since": answering.since,
+            "refused": None if answering.refused is None else asdict(answering.refused),
             "manifest": None if bundle is None else bundle.manifest,
         }
         return Response(orjson.dumps(answer), media_type="application/json")

@@ -87,7 +87,7 @@ def _evaluate(dataset: Dataset, summary: dict[str, str]) -> None:
 
 
 def _train(settings: Settings, dataset: Dataset, summary: dict[str, str]) -> None:
-    _heading("3. The same models, fitted on every event, published as a bundle")
+    _heading("3. The same models, fitted on all but the held-out events, published as a bundle")
     with progress("fitting") as advance:
         bundle = train_counts(dataset.events, dataset.items, fingerprint=fingerprint(dataset), progress=advance)
     folder = publish(settings, bundle)

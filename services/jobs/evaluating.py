@@ -1,13 +1,17 @@
 """The evaluation of rankings, as a table for people or JSON for machines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 
 from features.datasets import fingerprint
 from models.evaluation import evaluate_ranking
+from models.plots import ranking
+from models.registry import Run
 from services.console import out, print_json, progress
 from services.jobs.loading import load_or_pull
+from services.jobs.recording import recorded
 from services.settings import Settings
 
 
@@ -23,22 +27,30 @@ def evaluate_and_report(
     *,
     json: bool,
 ) -> None:
-    """Evaluates and prints. Raises InvalidInput for an unknown fit or split, UnknownName for a data set or a model."""
+    """Evaluates, records it as a run, and prints.
+
+    Raises InvalidInput for an unknown fit or split, UnknownName for a data set or a model, RegistryUnavailable.
+    """
     dataset = load_or_pull(data, settings)
-    with progress("evaluating") as advance:
-        report = evaluate_ranking(
-            dataset.events,
-            dataset.items,
-            fingerprint=fingerprint(dataset),
-            models=models,
-            fit=fit,
-            split=split,
-            tie_seeds=tie_seeds,
-            seeds=seeds,
-            bootstrap=bootstrap,
-            progress=advance,
-        )
-    report = {"evaluate": "ranking", **report}
+    mark = fingerprint(dataset)
+    asked = {"fit": fit, "split": split, "tie_seeds": tie_seeds, "seeds": seeds, "bootstrap": bootstrap}
+    named = ", ".join(models)
+    with recorded(settings, "evaluate ranking", named, dataset, mark, {"models": named, **asked}) as run:
+        with progress("evaluating") as advance:
+            report = evaluate_ranking(
+                dataset.events,
+                dataset.items,
+                fingerprint=mark,
+                models=models,
+                fit=fit,
+                split=split,
+                tie_seeds=tie_seeds,
+                seeds=seeds,
+                bootstrap=bootstrap,
+                progress=advance,
+            )
+        report = {"evaluate": "ranking", **report}
+        _record(run, report)
     if json:
         print_json(report)
         return
@@ -51,3 +63,16 @@ def evaluate_and_report(
         difference = by_measure["ndcg@10"]
         interval = f"[{difference['low']:+.4f}, {difference['high']:+.4f}]"
         out.print(f"{pair}: NDCG@10 {difference['value']:+.4f} {interval} (paired bootstrap, 95 %)")
+
+
+def _record(run: Run, report: Mapping[str, Any]) -> None:
+    """Every figure of every model as MODEL/FIGURE, the whole report, and a picture of it."""
+    numbers = {
+        f"{name}/{measure}": value
+        for name, measures in report["models"].items()
+        for measure, value in measures.items()
+        if isinstance(value, int | float)
+    }
+    run.metrics(numbers)
+    run.report("report", report)
+    run.figure("ndcg@10", ranking(report))

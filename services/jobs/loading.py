@@ -1,5 +1,7 @@
 """Data sets by name: fetched on the first use, read from disk afterwards."""
 
+from pathlib import Path
+
 from features.datasets import PULLED, Dataset, load, pull
 from services.console import err
 from services.settings import Settings
@@ -10,3 +12,9 @@ def load_or_pull(data: str, settings: Settings) -> Dataset:
     if data in PULLED:
         pull(data, settings.home, err.print if err.is_terminal else None)
     return load(data, settings.home)
+
+
+def lasting_name(data: str, settings: Settings) -> str:
+    """What names the data set from any folder: the name of one in the home, the absolute path of any other."""
+    in_home = "/" not in data and (settings.home / "datasets" / data).exists()
+    return data if in_home else str(Path(data).absolute())

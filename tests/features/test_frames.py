@@ -1,9 +1,11 @@
+from hashlib import blake2b
+
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_frames import EVENTS_SCHEMA, events_of
 
-from features.frames import at_least, hold_out_last, k_core, ordered, sequences, split_at
+from features.frames import at_least, held_out_users, hold_out_last, k_core, ordered, sequences, split_at
 
 TIED = pl.DataFrame(
     [("e-2", "ann", "c", 5.0), ("e-0", "ann", "a", 5.0), ("e-1", "ann", "b", 5.0), ("e-3", "ann", "d", 1.0)],
@@ -32,6 +34,37 @@ def test_the_last_event_of_each_user_is_held_out() -> None:
     split = hold_out_last(ordered(events_of({"ann": "abc", "bob": "xy"})))
     assert split.targets.select("user", "item").rows() == [("ann", "c"), ("bob", "y")]
     assert split.history["item"].to_list() == ["a", "b", "x"]
+
+
+def test_only_the_named_users_lose_their_last_event() -> None:
+    split = hold_out_last(ordered(events_of({"ann": "abc", "bob": "xyz"})), ["bob"])
+    assert split.targets.select("user", "item").rows() == [("bob", "z")]
+    assert split.history["item"].to_list() == ["a", "b", "c", "x", "y"]
+    assert hold_out_last(ordered(TIED), []).targets.is_empty()
+
+
+def test_held_out_users_are_those_with_three_events_and_the_smallest_digests() -> None:
+    histories = {f"u{number}": "abc" for number in range(40)} | {f"few{number}": "ab" for number in range(40)}
+    digests = {user: blake2b(user.encode(), digest_size=16).hexdigest() for user in histories if user[0] == "u"}
+    found = held_out_users(events_of(histories), most=10)
+    assert found == sorted(digests, key=digests.__getitem__)[:10]
+    assert len(held_out_users(events_of(histories), most=100)) == 40
+
+
+@given(
+    st.dictionaries(st.integers(0, 60), st.integers(1, 5), min_size=1),
+    st.dictionaries(st.integers(0, 60), st.integers(1, 3)),
+)
+def test_what_is_held_out_of_grown_data_was_never_fitted_before(old: dict[int, int], more: dict[int, int]) -> None:
+    def events(counts: dict[int, int]) -> pl.DataFrame:
+        rows = [(f"{user}-{at}", f"u{user}", "a", float(at)) for user, count in counts.items() for at in range(count)]
+        return ordered(pl.DataFrame(rows, EVENTS_SCHEMA, orient="row"))
+
+    before = events(old)
+    after = events({user: old.get(user, 0) + more.get(user, 0) for user in old | more})
+    fitted = hold_out_last(before, held_out_users(before, most=5)).history
+    targets = hold_out_last(after, held_out_users(after, most=5)).targets
+    assert not set(fitted["event_id"]) & set(targets["event_id"])
 
 
 def test_users_with_too_few_events_are_dropped() -> None:

@@ -4,12 +4,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from safetensors.numpy import load, save
 from toy_frames import marching
 
 from features.errors import BundleRefused, InvalidInput
 from features.events import ItemId, UserId
+from features.frames import held_out_users
 from models.bundle import Bundle, load_bundle, save_bundle, train_counts
 from models.catalogue import Catalogue
 from models.counts.fitting import CountsConfig
@@ -37,8 +39,8 @@ def test_the_same_data_makes_the_same_bundle_and_other_data_another(bundle: Bund
 
 
 def test_the_manifest_says_what_was_fitted(bundle: Bundle) -> None:
-    assert bundle.manifest["data"] == {"fingerprint": "toy", "users": 60, "items": 20, "events": 360}
-    assert bundle.manifest["fit"] == "all"
+    assert bundle.manifest["data"] == {"name": "", "fingerprint": "toy", "users": 60, "items": 20, "events": 300}
+    assert bundle.manifest["fit"] == "serve"
     assert set(bundle.manifest["weights"]) == {"pctm", "itemknn", "ease", "content", "popularity"}
     assert len(bundle.manifest["weights"]) <= 10
 
@@ -65,6 +67,18 @@ def test_held_out_events_do_not_reach_the_models(fit: str, unseen: int) -> None:
     assert same == (fit == "refit")  # "train" chooses its weights on the last but one event, and may see that one
 
 
+def test_the_served_models_are_fitted_on_all_but_the_last_events_of_the_users_held_out() -> None:
+    events, items = marching(users=30, items=20, length=6)
+    held_out = set(held_out_users(events, most=2000))
+    few = events.filter((pl.col("user") != "u3") | (pl.col("at") < 2))  # two events are too few to lose one
+    last = (np.arange(events.height) % 6 == 5) & np.array([user in held_out for user in events["user"]])
+    other = events.with_columns(item=np.where(last, "i0", events["item"].to_numpy().astype(object)))  # type: ignore[arg-type]
+    first, second = (train_counts(frame, items, fingerprint="toy") for frame in (events, other))
+    assert first.name == second.name
+    assert first.manifest["data"]["events"] == 30 * 5
+    assert train_counts(few, items, fingerprint="toy").manifest["data"]["events"] == 29 * 5 + 2
+
+
 def test_the_last_event_reaches_neither_models_nor_weights_without_refitting() -> None:
     events, items = marching(users=30, items=20, length=6)
     last = np.arange(events.height) % 6 == 5
@@ -75,7 +89,7 @@ def test_the_last_event_reaches_neither_models_nor_weights_without_refitting() -
 
 def test_an_unknown_fit_and_an_empty_data_set_are_refused() -> None:
     events, items = marching(users=3, items=5, length=4)
-    with pytest.raises(InvalidInput, match="all, refit, train"):
+    with pytest.raises(InvalidInput, match="serve, refit, train"):
         train_counts(events, items, fingerprint="toy", fit="some")
     with pytest.raises(InvalidInput, match="no user"):
         train_counts(events.clear(), items, fingerprint="toy")
@@ -108,29 +122,29 @@ def lose_the_manifest(folder: Path) -> None:
 
 def swap_the_vocabulary(folder: Path) -> None:
     names = json.loads((folder / "vocabulary.json").read_bytes())
-    _publish(folder, "vocabulary.json", json.dumps(names[::-1], separators=(",", ":")).encode())
+    rewrite(folder, "vocabulary.json", json.dumps(names[::-1], separators=(",", ":")).encode())
 
 
 def poison(folder: Path) -> None:
     arrays = load((folder / "pctm.safetensors").read_bytes())
     arrays["weights"][0, 0] = np.nan
-    _publish(folder, "pctm.safetensors", save(arrays))
+    rewrite(folder, "pctm.safetensors", save(arrays))
 
 
 def point_nowhere(folder: Path) -> None:
     arrays = load((folder / "pctm.safetensors").read_bytes())
     arrays["neighbours"][0, 0] = 20
-    _publish(folder, "pctm.safetensors", save(arrays))
+    rewrite(folder, "pctm.safetensors", save(arrays))
 
 
 def shorten(folder: Path) -> None:
     arrays = load((folder / "itemknn.safetensors").read_bytes())
-    _publish(folder, "itemknn.safetensors", save({name: array[:-1].copy() for name, array in arrays.items()}))
+    rewrite(folder, "itemknn.safetensors", save({name: array[:-1].copy() for name, array in arrays.items()}))
 
 
 def drop_an_array(folder: Path) -> None:
     arrays = load((folder / "itemknn.safetensors").read_bytes())
-    _publish(folder, "itemknn.safetensors", save({"weights": arrays["weights"]}))
+    rewrite(folder, "itemknn.safetensors", save({"weights": arrays["weights"]}))
 
 
 def raise_a_weight(folder: Path) -> None:
@@ -139,7 +153,7 @@ def raise_a_weight(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def _publish(folder: Path, name: str, content: bytes) -> None:
+def rewrite(folder: Path, name: str, content: bytes) -> None:
     """Writes the file and its digest, as somebody would who knows the manifest."""
     (folder / name).write_bytes(content)
     manifest = json.loads((folder / "manifest.json").read_bytes())

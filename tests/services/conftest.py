@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from shutil import copy
 from threading import Thread
 from typing import Any
 
@@ -26,7 +27,7 @@ from services.api.app import create_app
 from services.bundles import publish
 from services.serving import Serving
 from services.settings import Settings
-from services.wiring import Backends, backends
+from services.wiring import Backends, backends, open_registry
 from streaming.log import EventLog, Stream
 
 NOW = 1_800_000_000.0  # what the servers' clocks show
@@ -154,7 +155,7 @@ def running(settings: Settings, *, ingest: bool = True, patient: bool = True) ->
 def _no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
-            if name.startswith("TASTEPRINT_"):
+            if name.startswith(("TASTEPRINT_", "MLFLOW_")):
                 patch.delenv(name)
         yield
 
@@ -225,3 +226,17 @@ def user(request: pytest.FixtureRequest) -> str:
 def own_home(tmp_path: Path) -> Path:
     """A home of the test's own, with a path short enough for a socket."""
     return tmp_path / f"home-{next(_homes)}"
+
+
+@pytest.fixture(scope="session")
+def _made_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("mlflow")
+    open_registry(Settings(home=home)).open()
+    return home / "mlflow.sqlite"
+
+
+@pytest.fixture
+def tables_of_mlflow(own_home: Path, _made_tables: Path) -> None:
+    """What the first run in a home makes in several seconds, made once."""
+    own_home.mkdir(exist_ok=True)
+    copy(_made_tables, own_home / "mlflow.sqlite")

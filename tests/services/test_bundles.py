@@ -7,7 +7,8 @@ from toy_frames import marching
 
 from features.errors import BundleRefused, UnknownName
 from models.bundle import Bundle, train_counts
-from services.bundles import current_bundle, publish
+from services.bundles import current_bundle, load, names, publish, save
+from services.promotions import current_name, journal
 from services.settings import Settings
 
 
@@ -45,7 +46,24 @@ def test_what_was_published_last_is_in_use_and_what_was_before_is_kept(
 
 def test_publishing_leaves_nothing_half_written(settings: Settings, bundles: tuple[Bundle, Bundle]) -> None:
     publish(settings, bundles[0])
-    assert {path.name for path in (settings.home / "models").iterdir()} == {bundles[0].name, "current"}
+    kept = {path.name for path in (settings.home / "models").iterdir()}
+    assert kept == {bundles[0].name, "current", "promotions.jsonl", "promotions.lock"}
+
+
+def test_what_is_published_is_journalled_and_what_is_saved_is_not_in_use(
+    settings: Settings, bundles: tuple[Bundle, Bundle]
+) -> None:
+    publish(settings, bundles[0])
+    save(settings, bundles[1])
+    assert [promotion.to for promotion in journal(settings)] == [bundles[0].name]
+    assert current_name(settings) == bundles[0].name
+    assert names(settings) == [bundle.name for bundle in bundles]
+
+
+@pytest.mark.parametrize("name", ["../models", "", ".", "a/b"])
+def test_a_name_that_is_a_path_names_no_bundle(settings: Settings, name: str) -> None:
+    with pytest.raises(UnknownName):
+        load(settings, name)
 
 
 def test_a_name_without_its_bundle_is_unknown_and_the_error_names_it(

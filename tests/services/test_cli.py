@@ -94,7 +94,19 @@ def test_bad_usage_ends_with_2_and_says_so_on_stderr(tasteprint: Tasteprint, arg
 def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_home: Path) -> None:
     ended = tasteprint("--help")
     assert ended.status == 0
-    for command in ("up", "serve", "ingest", "data", "train", "evaluate", "users", "dead-letters", "bench", "demo"):
+    for command in (
+        "up",
+        "serve",
+        "ingest",
+        "data",
+        "train",
+        "evaluate",
+        "models",
+        "users",
+        "dead-letters",
+        "bench",
+        "demo",
+    ):
         assert f" {command} " in ended.out
     assert not own_home.exists()
 
@@ -153,6 +165,7 @@ def test_a_bad_data_set_ends_with_2_naming_the_file_and_the_line_and_sends_nothi
         (("data", "pull", "nothing-like-it"), "ml-100k"),
         (("data", "import", "nothing-like-it"), "nothing-like-it"),
         (("train", "counts", "--data", "nothing-like-it"), "nothing-like-it"),
+        (("models", "promote", "nothing-like-it"), "models list"),
         (("evaluate", "ranking", "--data", "nothing-like-it"), "nothing-like-it"),
         (("bench", "nothing-like-it"), "ingest"),
         (("bench", "_report"), "ingest"),
@@ -186,6 +199,7 @@ def test_bad_options_of_an_import_end_with_2_and_say_what_would_do(
     assert said in ended.err
 
 
+@pytest.mark.usefixtures("tables_of_mlflow")
 def test_unknown_choices_of_an_evaluation_end_with_2_and_say_which_there_are(
     tasteprint: Tasteprint, ratings: Path, tmp_path: Path
 ) -> None:
@@ -266,15 +280,41 @@ def test_a_report_for_a_person_has_a_line_a_fact_and_no_json(
     assert facts["folder"] == str(tmp_path / "written")
 
 
-def test_training_publishes_a_bundle_and_evaluating_reports_one_json_object(
-    tasteprint: Tasteprint, tmp_path: Path, own_home: Path
-) -> None:
+@pytest.mark.usefixtures("tables_of_mlflow")
+def test_from_experiment_to_traffic_and_back(tasteprint: Tasteprint, tmp_path: Path, own_home: Path) -> None:
     rows = [f"u{user},i{(user + step) % 8},{step}" for user in range(12) for step in range(5)]
     file = tmp_path / "ring.csv"
     file.write_text("user,item,timestamp\n" + "\n".join(rows) + "\n")
-    report = tasteprint("train", "counts", "--data", file, "--json").json()
-    assert report["events"] == 60
-    assert (own_home / "models" / "current").read_text() == f"{report['model']}\n"
+    assert tasteprint("models", "list", "--json").json() == {"in_use": None, "models": []}
+    first = tasteprint("train", "counts", "--data", file, "--json").json()
+    assert (first["events"], first["version"], first["in_use"]) == (60, 1, first["model"])
+    assert first["ndcg@10"] > 0.5
+    assert (own_home / "models" / "current").read_text() == f"{first['model']}\n"
+    second = tasteprint("train", "counts", "--data", file, "--seed", 1, "--json").json()
+    assert (second["version"], second["in_use"]) == (2, first["model"])
+    assert second["next"] == f"tasteprint models promote {second['model']}"
+
+    listed = tasteprint("models", "list", "--json").json()
+    assert listed["in_use"] == first["model"]
+    assert [(one["version"], one["name"], one["in_use"]) for one in listed["models"]] == [
+        (1, first["model"], True),
+        (2, second["model"], False),
+    ]
+    assert listed["models"][0]["data"] == str(file)
+    assert listed["models"][0]["metrics"]["ndcg@10"] == first["ndcg@10"]
+    table = tasteprint("models", "list").out
+    assert all(name in table for name in (first["model"], second["model"], "in use"))
+
+    promoted = tasteprint("models", "promote", second["model"], "--who", "ann", "--json").json()
+    assert {"from": first["model"], "to": second["model"], "who": "ann", "version": 2}.items() <= promoted.items()
+    back = tasteprint("models", "rollback", "--json").json()
+    assert {"from": second["model"], "to": first["model"], "kind": "rollback", "version": 1}.items() <= back.items()
+    again = tasteprint("models", "rollback")
+    assert (again.status, again.out) == (1, "")
+    assert "nothing was in use before" in again.err
+    assert tasteprint("models", "promote", "counts-gone").status == 2
+    assert tasteprint("models", "promote", second["model"], "--wait", "0.1", "--json").status == 1  # no server is there
+
     ended = tasteprint("evaluate", "ranking", "--data", file, "--models", "popularity", "--bootstrap", "0", "--json")
     assert ended.json()["evaluate"] == "ranking"
     assert set(ended.json()["models"]) == {"popularity"}

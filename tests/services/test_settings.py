@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import InvalidInput
-from services.settings import Settings, limit_threads, load_settings
+from services.settings import Settings, limit_threads, load_settings, restrain_mlflow
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,7 @@ def test_another_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("log", "kafka"),
         ("log", "/a/path"),
         ("redis_url", "localhost"),
+        ("mlflow_uri", "localhost:5000"),
         ("body_bytes", 0),
         ("batch_most", -5),
         ("history_limit", 0),
@@ -104,6 +105,38 @@ def test_the_home_is_absolute_and_the_log_is_in_it(monkeypatch: pytest.MonkeyPat
     assert settings.log_path == tmp_path / "here" / "log.sqlite"
     assert Settings(home=Path("~/there")).home == Path.home() / "there"
     assert Settings(log="sqlite:////var/log.sqlite").log_path == Path("/var/log.sqlite")
+
+
+def test_mlflow_is_where_its_own_variable_says_unless_ours_does(
+    monkeypatch: pytest.MonkeyPatch, own_home: Path
+) -> None:
+    assert load_settings().tracking_uri == f"sqlite:///{own_home}/mlflow.sqlite"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://theirs:5000")
+    assert load_settings().tracking_uri == "http://theirs:5000"
+    monkeypatch.setenv("TASTEPRINT_MLFLOW_URI", "http://ours:5000")
+    assert load_settings().tracking_uri == "http://ours:5000"
+    assert load_settings(mlflow_uri="sqlite:////flag").tracking_uri == "sqlite:////flag"
+
+
+def test_mlflow_can_be_named_in_the_file_and_an_empty_name_is_none(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_home / "tasteprint.toml").write_text('mlflow_uri = "http://file:5000"\n')
+    assert load_settings().tracking_uri == "http://file:5000"
+    (own_home / "tasteprint.toml").unlink()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert load_settings().mlflow_uri is None
+
+
+def test_mlflow_neither_unpickles_nor_reports_whatever_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ALLOW_PICKLE_DESERIALIZATION", "DISABLE_TELEMETRY", "ENABLE_ARTIFACTS_PROGRESS_BAR"):
+        monkeypatch.setenv(f"MLFLOW_{name}", "true" if name == "ALLOW_PICKLE_DESERIALIZATION" else "false")
+    for name in ("MAX_RETRIES", "TIMEOUT"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "7")
+    restrain_mlflow()
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
 
 
 def test_settings_do_not_change() -> None:

@@ -21,7 +21,7 @@ def value(app: Running, series: str) -> float:
 def test_a_running_server_is_alive_and_ready(app: Running) -> None:
     assert app.client.get("/livez").json() == {"status": "ok"}
     response = app.client.get("/readyz")
-    assert (response.status_code, response.json()) == (200, {"status": "ok", "problems": []})
+    assert (response.status_code, response.json()) == (200, {"status": "ok", "problems": [], "degraded": []})
 
 
 def test_requests_are_counted_by_route_and_status_and_never_by_user(app: Running, user: str) -> None:
@@ -67,6 +67,8 @@ def test_impressions_are_counted(app: Running, user: str) -> None:
 
 def test_the_model_in_use_is_told_with_its_manifest(trained: Running, app: Running) -> None:
     answer = trained.client.get("/v1/models").json()
-    assert answer["in_use"] == trained.serving.bundle.name == answer["manifest"]["name"]
+    used = trained.client.get("/v1/users/nobody/recommendations").json()["model_version"]
+    assert answer["in_use"] == answer["manifest"]["name"] == used
     assert answer["manifest"]["data"]["fingerprint"] == "toy"
-    assert app.client.get("/v1/models").json() == {"in_use": "popularity", "manifest": None}
+    answer = app.client.get("/v1/models").json()
+    assert (answer["in_use"], answer["manifest"], answer["refused"]) == ("popularity", None, None)
