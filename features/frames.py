@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import nsmallest
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -53,10 +53,17 @@ class Sequences:
 
     def histories(self, most: int | None = None) -> list[NDArray[np.int64]]:
         """Each user's newest `most` items (all when None), oldest first."""
+        return self._newest(self.items_E, most)
+
+    def told(self, most: int | None = None) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float32]]]:
+        """(times, ratings) of the same events as `histories`."""
+        return self._newest(self.at_E, most), self._newest(self.values_E, most)
+
+    def _newest(self, column_E: NDArray[Any], most: int | None) -> list[NDArray[Any]]:
         begins, ends = self.starts_V[:-1], self.starts_V[1:]
         if most is not None:
             begins = np.maximum(begins, ends - most)
-        return [self.items_E[begin:end] for begin, end in zip(begins, ends, strict=True)]
+        return [column_E[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 
 def ordered(events: pl.DataFrame, tie_seed: int = 0) -> pl.DataFrame:

@@ -1,7 +1,8 @@
-"""A bundle: the fitted counting models, their vocabulary and their weights, published together or not at all.
+"""A bundle: the fitted models, their vocabulary and their weights, published together or not at all.
 
-On disk it is a folder: `manifest.json`, `vocabulary.json`, and a safetensors file a model. The manifest names the
-data, the fit, the configuration and the seed, and the sha256 of every other file.
+On disk it is a folder: `manifest.json`, `vocabulary.json`, and a safetensors file a counting model; an encoder has
+three: its items' vectors, its layers, its index. The manifest names the data, the fit, the configuration and the seed,
+and the sha256 of every other file.
 """
 
 import json
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
@@ -28,11 +29,18 @@ from models.counts.content import fit_content
 from models.counts.fitting import CountsConfig, Texts, fit_counts, fit_table, texts_of
 from models.counts.neighbours import HISTORY_LENGTH, Neighbours
 from models.counts.popularity import Popularity
-from models.fusion import Fusion, choose_weights
+from models.fusion import Fusion, choose_weights, terms_of
 from models.vocabulary import Vocabulary
+
+# Encoders need torch and faiss, which a server whose bundle only counts does not wait for.
+if TYPE_CHECKING:
+    from models.encoders.config import EncoderConfig
+    from models.encoders.retriever import EncoderRetriever
+    from models.encoders.store import EncoderPair, EncoderStore
 
 FITS: Final = ("serve", "refit", "train")
 FORMAT: Final = 1
+KINDS: Final = ("counts", "encoder")
 _MANIFEST: Final = "manifest.json"
 _VOCABULARY: Final = "vocabulary.json"
 
@@ -49,6 +57,7 @@ class Bundle:
     popularity: Popularity = field(repr=False)
     tables: Mapping[str, Neighbours] = field(repr=False)
     fusion: Fusion = field(repr=False)
+    retriever: "EncoderRetriever | None" = field(default=None, repr=False)
 
 
 def train_counts(
@@ -60,9 +69,11 @@ def train_counts(
     fit: str = "serve",
     config: CountsConfig | None = None,
     seed: int = 0,
+    encoders: "EncoderStore | None" = None,
+    encoder_config: "EncoderConfig | None" = None,
     progress: Progress | None = None,
 ) -> Bundle:
-    """A bundle fitted on a data set's frames.
+    """A bundle fitted on a data set's frames; with an encoder when a store is given to take it from.
 
     fit: "serve", every event but the last of the `held_out_users`, who compare one served model with the next; "refit",
     without each user's last event; "train", without the last two. The weights are chosen on each user's last event of
@@ -79,15 +90,24 @@ def train_counts(
     if history.is_empty():
         raise InvalidInput("events", "no user has enough events to learn from")
     vocabulary = Vocabulary.of([*items["item"], *history["item"]])
+    texts = texts_of(items, vocabulary)
+    encoder = None
+    if encoders is not None:
+        from models.encoders.config import preset
+        from models.encoders.store import Cut
+
+        cut = Cut(fingerprint, "serve" if fit == "serve" else "leave-one-out")
+        encoder = encoders.pair(history, vocabulary, texts, cut, encoder_config or preset(), seed, fit=fit)
     return fit_bundle(
         history,
         vocabulary,
-        texts_of(items, vocabulary),
+        texts,
         fingerprint=fingerprint,
         data_name=data_name,
         fit=fit,
         config=config or CountsConfig(),
         seed=seed,
+        encoder=encoder,
         progress=progress,
     )
 
@@ -102,6 +122,7 @@ def fit_bundle(
     fit: str,
     config: CountsConfig,
     seed: int,
+    encoder: "EncoderPair | None" = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """The same from a history (as `ordered` gives it) whose events may all be used: each user's last one to choose
@@ -127,12 +148,13 @@ def fit_bundle(
     )
     held_out = hold_out_last(at_least(history, 2))
     popularity, tables = fitted(held_out.history)
-    weights_F = _weights(held_out.history, held_out.targets, vocabulary, popularity, tables, seed)
+    tuned = encoder.tuned.retriever if encoder else None
+    weights_F = _weights(held_out.history, held_out.targets, vocabulary, popularity, tables, seed, tuned)
     if fit != "train":
         popularity, tables = fitted(history)
     manifest = {
         "format": FORMAT,
-        "kind": "counts",
+        "kind": "encoder" if encoder else "counts",
         "data": {
             "name": data_name,
             "fingerprint": fingerprint,
@@ -143,13 +165,18 @@ def fit_bundle(
         "fit": fit,
         "config": asdict(config),
         "seed": seed,
-        "weights": dict(zip((*names, "popularity"), weights_F.tolist(), strict=True)),
+        "weights": dict(zip(terms_of(names, encoder=encoder is not None), weights_F.tolist(), strict=True)),
         "decays": {name: table.decay for name, table in tables.items()},
         "vocabulary": vocabulary.digest,
     }
+    if encoder:
+        trained = encoder.kept.manifest
+        manifest["encoder"] = {
+            name: trained[name] for name in ("cut", "config", "seed", "epoch", "curves") if name in trained
+        }
     if progress is not None:
         progress(steps, steps, "done")
-    return _bundle(manifest, vocabulary, popularity, tables)
+    return _bundle(manifest, vocabulary, popularity, tables, encoder.kept.retriever if encoder else None)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -159,7 +186,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(mkdtemp(prefix=".bundle-", dir=folder.parent))
     try:
-        for name, content in _parts(bundle.vocabulary, bundle.popularity, bundle.tables).items():
+        for name, content in _parts(bundle.vocabulary, bundle.popularity, bundle.tables, bundle.retriever).items():
             _write(unfinished / name, content)
         _write(unfinished / _MANIFEST, json.dumps(bundle.manifest, indent=1).encode())
         os.rename(unfinished, folder)
@@ -182,9 +209,14 @@ def load_bundle(folder: Path) -> Bundle:
         for name, decay in manifest["decays"].items():
             arrays = _arrays(folder, f"{name}.safetensors", parts)
             tables[name] = Neighbours(arrays["neighbours"], arrays["weights"], decay, arrays.get("bias"))
-        bundle = _bundle(manifest, vocabulary, popularity, tables)
+        retriever = None
+        if manifest["kind"] == "encoder":
+            from models.encoders.retriever import EncoderRetriever
+
+            retriever = EncoderRetriever.from_parts(parts, vocabulary.digest, len(vocabulary))
+        bundle = _bundle(manifest, vocabulary, popularity, tables, retriever)
     except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
-        raise BundleRefused(f"{folder}: incomplete or not a counts bundle: {error!r}; train again") from None
+        raise BundleRefused(f"{folder}: incomplete or not a bundle: {error!r}; train again") from None
     if bundle.name != manifest["name"]:
         raise BundleRefused(f"{folder}: the manifest was altered; train again")
     return bundle
@@ -197,16 +229,30 @@ def _weights(
     popularity: Popularity,
     tables: Mapping[str, Neighbours],
     seed: int,
+    retriever: "EncoderRetriever | None",
 ) -> NDArray[np.float64]:
     fed = sequences(history, vocabulary.items)
     chosen = sequences(targets, vocabulary.items)
+    recent = fed.histories(HISTORY_LENGTH)
+    vectors_UD = retriever.vectors(recent, *fed.told(HISTORY_LENGTH)) if retriever else None
     return choose_weights(
-        list(tables.values()), popularity, fed.histories(HISTORY_LENGTH), fed.histories(), chosen.items_E.tolist(), seed
+        list(tables.values()),
+        popularity,
+        recent,
+        fed.histories(),
+        chosen.items_E.tolist(),
+        seed,
+        retriever,
+        vectors_UD,
     )
 
 
 def _bundle(
-    manifest: Mapping[str, Any], vocabulary: Vocabulary, popularity: Popularity, tables: Mapping[str, Neighbours]
+    manifest: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    popularity: Popularity,
+    tables: Mapping[str, Neighbours],
+    retriever: "EncoderRetriever | None",
 ) -> Bundle:
     """Checks that the parts fit together, and names the whole by its content. Raises BundleRefused."""
     n_items = len(vocabulary)
@@ -222,18 +268,24 @@ def _bundle(
             raise BundleRefused(f"{name}: a neighbour is no row of the vocabulary; train again")
         if not 0 < table.decay <= 1:
             raise BundleRefused(f"{name}: its decay is {table.decay}, not in (0, 1]; train again")
-    weights_F = np.array([manifest["weights"][name] for name in (*tables, "popularity")], np.float64)
+    terms = terms_of(tuple(tables), encoder=retriever is not None)
+    weights_F = np.array([manifest["weights"][name] for name in terms], np.float64)
     if not np.isfinite(weights_F).all():
         raise BundleRefused("the fusion's weights are not finite; train again")
-    parts = _parts(vocabulary, popularity, tables)
+    parts = _parts(vocabulary, popularity, tables, retriever)
     digests = {name: sha256(content).hexdigest() for name, content in parts.items()}
     whole = {**{key: value for key, value in manifest.items() if key != "name"}, "parts": digests}
-    name = f"counts-{sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"
-    fusion = Fusion(list(tables.values()), popularity, weights_F)
-    return Bundle(name, {"name": name, **whole}, vocabulary, popularity, dict(tables), fusion)
+    name = f"{manifest['kind']}-{sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"
+    fusion = Fusion(list(tables.values()), popularity, weights_F, retriever)
+    return Bundle(name, {"name": name, **whole}, vocabulary, popularity, dict(tables), fusion, retriever)
 
 
-def _parts(vocabulary: Vocabulary, popularity: Popularity, tables: Mapping[str, Neighbours]) -> dict[str, bytes]:
+def _parts(
+    vocabulary: Vocabulary,
+    popularity: Popularity,
+    tables: Mapping[str, Neighbours],
+    retriever: "EncoderRetriever | None",
+) -> dict[str, bytes]:
     """The content of every file but the manifest."""
     parts = {
         _VOCABULARY: orjson.dumps(vocabulary.items),
@@ -244,6 +296,8 @@ def _parts(vocabulary: Vocabulary, popularity: Popularity, tables: Mapping[str, 
         if table.bias_N is not None:
             arrays["bias"] = table.bias_N
         parts[f"{name}.safetensors"] = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+    if retriever is not None:
+        parts |= retriever.parts(vocabulary.digest)
     return parts
 
 
@@ -252,8 +306,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         manifest = orjson.loads((folder / _MANIFEST).read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise BundleRefused(f"{folder}: its manifest cannot be read: {error}; train again") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or manifest.get("kind") != "counts":
-        raise BundleRefused(f"{folder}: not a counts bundle of format {FORMAT}; train again")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or manifest.get("kind") not in KINDS:
+        raise BundleRefused(f"{folder}: not a bundle of format {FORMAT}, of {' or '.join(KINDS)}; train again")
     if not isinstance(manifest.get("parts"), dict):
         raise BundleRefused(f"{folder}: its manifest names no parts; train again")
     return manifest

@@ -2,13 +2,14 @@
 
 Every figure is a mean over users; over tie orders and seeds where several are asked for. The pipeline is measured as
 it serves: queries in, lists out, with its filters and its diversity; an item that is not in its list has no rank.
+Encoders are taken from where training has left them; one that was trained for anything else is refused.
 Shapes: U users, N items.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
@@ -22,12 +23,18 @@ from models.bundle import Progress, fit_bundle
 from models.catalogue import Catalogue
 from models.counts.fitting import COUNTING_MODELS, CountsConfig, ScoresHistories, Texts, fit_model, texts_of
 from models.counts.neighbours import HISTORY_LENGTH
+from models.encoders.config import KINDS as ENCODERS
+from models.encoders.config import EncoderConfig, preset
 from models.metrics import bootstrap as resampled
 from models.metrics import ndcg, ranks, summary
 from models.recommender import DIVERSITY, Pipeline, Query
 from models.vocabulary import Vocabulary
 
-MODELS: Final = (*COUNTING_MODELS, "pipeline")
+if TYPE_CHECKING:  # torch, which counting models do not wait for
+    from models.encoders.store import EncoderPair, EncoderStore
+
+PIPELINES: Final = ("pipeline", "pipeline-counts")
+MODELS: Final = (*COUNTING_MODELS, *ENCODERS, *PIPELINES)
 FITS: Final = ("refit", "train")
 SPLITS: Final = ("leave-one-out", "global")
 K: Final = 10
@@ -56,6 +63,7 @@ class _Protocol:
     bootstrap: int
     diversity: float
     config: CountsConfig
+    encoders: Mapping[str, EncoderConfig]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,12 +75,14 @@ class _Data:
     vocabulary: Vocabulary
     texts: Texts
     catalogue: Catalogue
+    store: "EncoderStore | None"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
     """One order of ties: what is fitted on (history), fed (users' histories, as rows) and predicted (targets_U)."""
 
+    tie_seed: int
     history: pl.DataFrame
     fed: Sequences
     targets_U: NDArray[np.int64]
@@ -99,6 +109,9 @@ def evaluate_ranking(
     seeds: int = 1,
     bootstrap: int = 0,
     config: CountsConfig | None = None,
+    encoders: "EncoderStore | None" = None,
+    encoder_configs: Mapping[str, EncoderConfig] | None = None,
+    encoder: str = "sasrec",
     diversity: float = DIVERSITY,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -107,13 +120,17 @@ def evaluate_ranking(
     fit: "refit" fits on all of the history, after the pipeline's weights were chosen on each user's last event of it by
     models that had not seen that event; "train" keeps those models. Either way the whole history is fed in.
     tie_seeds: how many orders of equal times, the file's first. seeds: how many samples of validation users the weights
-    are chosen on. bootstrap: resamples of the users, for the spread and for the paired differences between the
-    pipeline and each other model. Raises InvalidInput, UnknownName.
+    are chosen on, and how many trainings of each encoder. bootstrap: resamples of the users, for the spread and for the
+    paired differences between the first pipeline named and each other model. encoders: where trained ones are;
+    encoder_configs: by kind, where not the preset. encoder: the kind that "pipeline" uses; "pipeline-counts" uses none.
+    Raises InvalidInput, UnknownName (an encoder that was not trained for this), BundleRefused.
     """
     _check(models, fit, split, tie_seeds, seeds)
     tie_orders = tie_seeds if _has_ties(events) else 1
-    protocol = _Protocol(fit, split, tie_orders, seeds, bootstrap, diversity, config or CountsConfig())
-    data = _data(events, items, fingerprint)
+    used = dict.fromkeys(encoder if name == "pipeline" else name for name in models)
+    configs = {kind: (encoder_configs or {}).get(kind) or preset(kind) for kind in used if kind in ENCODERS}
+    protocol = _Protocol(fit, split, tie_orders, seeds, bootstrap, diversity, config or CountsConfig(), configs)
+    data = _data(events, items, fingerprint, encoders)
     tell = progress or _silence
     runs: dict[str, list[_Measured]] = {name: [] for name in models}
     steps = tie_orders * sum(_runs(name, seeds) for name in models)
@@ -122,28 +139,75 @@ def evaluate_ranking(
         for name in models:
             for seed in range(_runs(name, seeds)):
                 tell(sum(map(len, runs.values())), steps, f"{name}, order of ties {tie_seed}")
-                measure = _measure_pipeline if name == "pipeline" else _measure_model
-                runs[name].append(measure(name, task, data, protocol, seed))
+                if name in PIPELINES:
+                    pair = _pair(encoder, task, data, protocol, seed) if name == "pipeline" else None
+                    measured = _measure_pipeline(pair, task, data, protocol, seed)
+                elif name in ENCODERS:
+                    measured = _measure_encoder(_pair(name, task, data, protocol, seed), task)
+                else:
+                    measured = _measure_model(name, task, data, protocol)
+                runs[name].append(measured)
     tell(steps, steps, "done")
-    return _report(runs, data, protocol)
+    return _report(runs, np.diff(task.fed.starts_V), data, protocol)
+
+
+def train_for_evaluation(
+    events: pl.DataFrame,
+    items: pl.DataFrame,
+    *,
+    fingerprint: str,
+    configs: Sequence[EncoderConfig],
+    encoders: "EncoderStore",
+    fit: str = "refit",
+    split: str = "leave-one-out",
+    tie_seeds: int = 1,
+    seeds: int = 1,
+) -> list[dict[str, Any]]:
+    """Has the store make every encoder that `evaluate_ranking` of the same arguments will load; what it made.
+
+    Raises InvalidInput.
+    """
+    _check([config.kind for config in configs], fit, split, tie_seeds, seeds)
+    tie_orders = tie_seeds if _has_ties(events) else 1
+    by_kind = {config.kind: config for config in configs}
+    protocol = _Protocol(fit, split, tie_orders, seeds, 0, DIVERSITY, CountsConfig(), by_kind)
+    data = _data(events, items, fingerprint, encoders)
+    made = []
+    for seed in range(seeds):
+        for tie_seed in range(tie_orders):
+            task = _task(data, split, tie_seed)
+            for kind in by_kind:
+                pair = _pair(kind, task, data, protocol, seed)
+                curve = pair.tuned.manifest["curves"]["ndcg@10"]
+                made.append(
+                    {
+                        "kind": kind,
+                        "tie_seed": tie_seed,
+                        "seed": seed,
+                        "epoch": pair.tuned.manifest["epoch"],
+                        "validation_ndcg@10": max(curve, default=None),
+                        "seconds": pair.tuned.manifest["seconds"],
+                    }
+                )
+    return made
 
 
 def _runs(name: str, seeds: int) -> int:
-    return seeds if name == "pipeline" else 1  # nothing else draws anything
+    return seeds if name in PIPELINES or name in ENCODERS else 1  # nothing else draws anything
 
 
 def _silence(done: int, total: int, what: str) -> None:
     """For a caller who wants no progress."""
 
 
-def _data(events: pl.DataFrame, items: pl.DataFrame, fingerprint: str) -> _Data:
+def _data(events: pl.DataFrame, items: pl.DataFrame, fingerprint: str, store: "EncoderStore | None") -> _Data:
     vocabulary = Vocabulary.of([*items["item"], *events["item"].drop_nulls()])
     texts = texts_of(items, vocabulary)
     catalogue = Catalogue(
         Item(ItemId(item), title, "", categories)
         for item, title, categories in zip(vocabulary.items, texts.titles, texts.categories, strict=True)
     )
-    return _Data(events, fingerprint, vocabulary, texts, catalogue)
+    return _Data(events, fingerprint, vocabulary, texts, catalogue, store)
 
 
 def _check(models: Sequence[str], fit: str, split: str, tie_seeds: int, seeds: int) -> None:
@@ -168,10 +232,33 @@ def _task(data: _Data, split: str, tie_seed: int) -> _Task:
     targets = sequences(parts.targets, data.vocabulary.items)
     if fed.users != targets.users:
         raise AssertionError("histories and targets are of different users")
-    return _Task(parts.history, fed, targets.items_E)
+    return _Task(tie_seed, parts.history, fed, targets.items_E)
 
 
-def _measure_model(name: str, task: _Task, data: _Data, protocol: _Protocol, _: int) -> _Measured:
+def _pair(kind: str, task: _Task, data: _Data, protocol: _Protocol, seed: int) -> "EncoderPair":
+    from models.encoders.store import Cut
+
+    if data.store is None:
+        raise InvalidInput("models", f"{kind} is an encoder, and no store of trained encoders was given")
+    cut = Cut(data.fingerprint, protocol.split, task.tie_seed)
+    config = protocol.encoders[kind]
+    return data.store.pair(task.history, data.vocabulary, data.texts, cut, config, seed, fit=protocol.fit)
+
+
+def _measure_encoder(pair: "EncoderPair", task: _Task) -> _Measured:
+    """The encoder alone: every item by its inner product with the user's vector."""
+    encoder = pair.kept.retriever.encoder
+    vectors_UD = encoder.vectors(task.fed.histories(HISTORY_LENGTH), *task.fed.told(HISTORY_LENGTH))
+    whole = task.fed.histories()
+    found = []
+    for start in range(0, len(whole), _BLOCK):
+        scores_UN = vectors_UD[start : start + _BLOCK] @ encoder.vectors_ND.T
+        found.append(_masked_ranks(scores_UN, whole[start : start + _BLOCK], task.targets_U[start : start + _BLOCK]))
+    seconds = pair.kept.manifest["seconds"]
+    return _Measured(np.concatenate(found), seconds, {})
+
+
+def _measure_model(name: str, task: _Task, data: _Data, protocol: _Protocol) -> _Measured:
     start = time.perf_counter()
     history = task.history if protocol.fit == "refit" else hold_out_last(at_least(task.history, 2)).history
     model = fit_model(name, sequences(history, data.vocabulary.items), data.texts, protocol.config)
@@ -184,13 +271,21 @@ def _ranks(model: ScoresHistories, task: _Task) -> NDArray[np.int64]:
     found = []
     for start in range(0, len(recent), _BLOCK):
         scores_UN = np.array(model.scores(recent[start : start + _BLOCK]))
-        for place, rows in enumerate(whole[start : start + _BLOCK]):
-            scores_UN[place, rows] = -np.inf
-        found.append(ranks(scores_UN, task.targets_U[start : start + _BLOCK]))
+        found.append(_masked_ranks(scores_UN, whole[start : start + _BLOCK], task.targets_U[start : start + _BLOCK]))
     return np.concatenate(found)
 
 
-def _measure_pipeline(_: str, task: _Task, data: _Data, protocol: _Protocol, seed: int) -> _Measured:
+def _masked_ranks(
+    scores_UN: NDArray[np.float32], seen: Sequence[NDArray[np.int64]], targets_U: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    for place, rows in enumerate(seen):
+        scores_UN[place, rows] = -np.inf
+    return ranks(scores_UN, targets_U)
+
+
+def _measure_pipeline(
+    pair: "EncoderPair | None", task: _Task, data: _Data, protocol: _Protocol, seed: int
+) -> _Measured:
     start = time.perf_counter()
     bundle = fit_bundle(
         task.history,
@@ -200,16 +295,23 @@ def _measure_pipeline(_: str, task: _Task, data: _Data, protocol: _Protocol, see
         fit=protocol.fit,
         config=protocol.config,
         seed=seed,
+        encoder=pair,
     )
     fit_s = time.perf_counter() - start
     pipeline = Pipeline(bundle, data.catalogue, diversity=protocol.diversity)
     names = data.vocabulary.items
     ranks_U = np.full(len(task.targets_U), K + 1, np.int64)
-    whole = task.fed.histories()
+    whole, (times, values) = task.fed.histories(), task.fed.told()
     for first in range(0, len(whole), _BLOCK):
         users = range(first, min(first + _BLOCK, len(whole)))
         queries = [
-            Query(UserId(task.fed.users[user]), tuple(names[row] for row in whole[user].tolist()), k=K)
+            Query(
+                UserId(task.fed.users[user]),
+                tuple(names[row] for row in whole[user].tolist()),
+                k=K,
+                times_L=times[user],
+                values_L=values[user],
+            )
             for user in users
         ]
         for user, answer in zip(users, pipeline.recommend(queries), strict=True):
@@ -220,7 +322,9 @@ def _measure_pipeline(_: str, task: _Task, data: _Data, protocol: _Protocol, see
     return _Measured(ranks_U, fit_s, bundle.manifest["weights"])
 
 
-def _report(runs: Mapping[str, Sequence[_Measured]], data: _Data, protocol: _Protocol) -> dict[str, Any]:
+def _report(
+    runs: Mapping[str, Sequence[_Measured]], histories: NDArray[np.int64], data: _Data, protocol: _Protocol
+) -> dict[str, Any]:
     bootstrap = protocol.bootstrap
     report: dict[str, Any] = {
         "data": {
@@ -237,15 +341,17 @@ def _report(runs: Mapping[str, Sequence[_Measured]], data: _Data, protocol: _Pro
             "explore": "of no effect here: every item is in the vocabulary",
         },
         "models": {name: _figures(measured, bootstrap) for name, measured in runs.items()},
+        "by_activity": _by_activity(runs, histories),
     }
-    if "pipeline" in runs:
-        chosen = [measured.weights for measured in runs["pipeline"]]
+    first = next((name for name in PIPELINES if name in runs), None)
+    if first is not None:
+        chosen = [measured.weights for measured in runs[first]]
         report["weights"] = {name: [weights[name] for weights in chosen] for name in chosen[0]}
-        others = {name: _values(measured) for name, measured in runs.items() if name != "pipeline"}
+        others = {name: _values(measured) for name, measured in runs.items() if name != first}
         if bootstrap and others:
-            pipeline_U = _values(runs["pipeline"])
+            pipeline_U = _values(runs[first])
             report["comparisons"] = {
-                f"pipeline - {name}": {"ndcg@10": asdict(resampled(pipeline_U - values_U, bootstrap, seed=0))}
+                f"{first} - {name}": {"ndcg@10": asdict(resampled(pipeline_U - values_U, bootstrap, seed=0))}
                 for name, values_U in others.items()
             }
     return report
@@ -261,6 +367,20 @@ def _figures(measured: Sequence[_Measured], bootstrap: int) -> dict[str, Any]:
         spread = resampled(_values(measured), bootstrap, seed=0)
         figures["ndcg@10_low"], figures["ndcg@10_high"] = spread.low, spread.high
     return figures
+
+
+def _by_activity(runs: Mapping[str, Sequence[_Measured]], histories_U: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """NDCG@10 of each model for thirds of the users, those with the shortest histories first."""
+    thirds = np.array_split(np.argsort(histories_U, kind="stable"), min(3, len(histories_U)))
+    by_model = {name: _values(measured) for name, measured in runs.items()}
+    return [
+        {
+            "histories": [int(histories_U[third].min()), int(histories_U[third].max())],
+            "users": len(third),
+            "ndcg@10": {name: float(values_U[third].mean()) for name, values_U in by_model.items()},
+        }
+        for third in thirds
+    ]
 
 
 def _values(measured: Sequence[_Measured]) -> NDArray[np.float64]:

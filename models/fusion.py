@@ -93,9 +93,7 @@ class Fusion:
         else:
             self._encoder, self._popular, self._encoder_slope, self._popular_slope = weights_F[n_tables:].tolist()
 
-    def score(
-        self, histories: Sequence[History | list[int]], vectors_BD: NDArray[np.float32] | None = None
-    ) -> Fused:
+    def score(self, histories: Sequence[History | list[int]], vectors_BD: NDArray[np.float32] | None = None) -> Fused:
         """The fused evidence of each history (item rows, oldest first); popularity is not in it yet.
 
         vectors_BD: of the histories by the retriever; made here when there is one and they are not given.

@@ -1,7 +1,7 @@
 """Pictures of what was measured, drawn without a display."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,4 +23,21 @@ def ranking(report: Mapping[str, Any]) -> "Figure":
     axes.set_yticks(range(len(models)), [name for name, _ in models])
     axes.set_xlabel("NDCG@10, with 95 % of a bootstrap over users")
     axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def curves(values: Mapping[str, Sequence[float]]) -> "Figure":
+    """A training's loss, and beside it its validation NDCG@10 when there is one, by epoch from 1."""
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    from matplotlib.figure import Figure
+
+    drawn = {name: curve for name, curve in values.items() if curve}
+    figure = Figure(figsize=(4.5 * max(len(drawn), 1), 3.2), layout="constrained")
+    for axes, (name, curve) in zip(
+        figure.subplots(1, max(len(drawn), 1), squeeze=False)[0], drawn.items(), strict=False
+    ):
+        axes.plot(range(1, len(curve) + 1), curve)
+        axes.set_xlabel("epoch")
+        axes.set_title(name if name == "loss" else f"validation {name.upper()}")
+        axes.grid(alpha=0.3)
     return figure

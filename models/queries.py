@@ -41,7 +41,8 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """score: comparable within one answer. source: "counts", "encoder", "popular", "trending", "new", "similar" or "unknown".
+    """score: comparable within one answer. source: "counts", "encoder", "popular", "trending", "new", "similar" or
+    "unknown".
 
     reason: a phrase for people. because: the item of the user's history that the reason names.
     """

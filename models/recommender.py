@@ -120,7 +120,9 @@ class Pipeline:
         because = self._because(fused, histories, items_BJ)
         is_encoded_BJ = _is_encoded(fused, items_BJ)
         return [
-            self._answer(query, shelf, kept, place, items_BJ[place], values_BJ[place], because[place], is_encoded_BJ[place])
+            self._answer(
+                query, shelf, kept, place, items_BJ[place], values_BJ[place], because[place], is_encoded_BJ[place]
+            )
             for place, query in enumerate(queries)
         ]
 
@@ -243,9 +245,7 @@ class Pipeline:
         removed_items = kept.listed(place, names) if query.list_removed else ()
         return Recommendation(query.id, tuple(found), kept.counts(place), self.model, query.as_of, removed_items)
 
-    def _candidate(
-        self, item: ItemId, row: int, score: float, because: ItemId | None, is_encoded: bool
-    ) -> Candidate:
+    def _candidate(self, item: ItemId, row: int, score: float, because: ItemId | None, is_encoded: bool) -> Candidate:
         if because is not None:
             reason = f"because you {self._verb} {self._catalogue.title(because)}"
             return Candidate(item, score, "counts", reason, because)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from features.errors import InvalidFile, InvalidInput, TasteprintError, UnknownName
+from models.encoders.config import KINDS as ENCODERS
 from services.settings import Settings, limit_threads, load_settings
 
 # The commands import what they need themselves: numpy and polars take their number of threads from the environment
@@ -163,29 +164,92 @@ def train_counts(
     _report(train_and_register(settings, dataset, seed, promote=promote), json=json)
 
 
+Encoders = Annotated[str, typer.Option("--encoder", help="Kinds with commas between: sasrec, hstu, gru4rec, ...")]
+Config = Annotated[Path | None, typer.Option(help="A TOML file of the encoder's settings.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of one setting; wins over the file.")]
+Split = Annotated[str, typer.Option(help="leave-one-out, or global: one point in time for everybody.")]
+
+
+@train.command("encoder")
+def train_encoder(
+    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    encoder: Encoders = "sasrec",
+    fit: Annotated[
+        str, typer.Option(help="serve: for a bundle; refit or train: for `evaluate ranking` with the same --fit.")
+    ] = "serve",
+    split: Split = "leave-one-out",
+    tie_seeds: Annotated[int, typer.Option(min=1, help="Orders of equal times, as the evaluation has them.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each encoder, as the evaluation has them.")] = 1,
+    config: Config = None,
+    set_: Set = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Put it into use, if it ranks no worse than the bundle that is.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train an encoder: with the counting models as a bundle, or those that an evaluation loads.
+
+    A training that was interrupted goes on from its last epoch.
+    """
+    settings = _settings()
+    from services.jobs.training import encoder_configs, train_and_register, train_encoders
+
+    configs = encoder_configs(_names(encoder), config, set_ or [])
+    if fit != "serve":
+        _report(train_encoders(settings, dataset, configs, fit, split, tie_seeds, seeds), json=json)
+        return
+    if len(configs) != 1:
+        raise InvalidInput("encoder", f"{encoder!r} was given; a bundle has one encoder")
+    _report(train_and_register(settings, dataset, 0, encoder=configs[0], promote=promote), json=json)
+
+
+def _names(given: str) -> list[str]:
+    return [name.strip() for name in given.split(",") if name.strip()]
+
+
 @evaluate.command("ranking")
 def evaluate_ranking(
     dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
-    models: Annotated[str, typer.Option(help="Names with commas between.")] = "popularity,transitions,pipeline",
+    models: Annotated[str, typer.Option(help="Names with commas between.")] = "popularity,transitions,pipeline-counts",
     fit: Annotated[
         str, typer.Option(help="refit: on train and validation, after choosing; train: on train alone.")
     ] = "refit",
-    split: Annotated[
-        str, typer.Option(help="leave-one-out, or global: one point in time for everybody.")
-    ] = "leave-one-out",
+    split: Split = "leave-one-out",
     tie_seeds: Annotated[
         int, typer.Option(min=1, help="Orders of events with equal times; the first is the file's.")
     ] = 1,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of what is random in fitting.")] = 1,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the users.")] = 1000,
+    encoder: Annotated[str, typer.Option(help="The kind of encoder of `pipeline`.")] = "sasrec",
+    config: Config = None,
+    set_: Set = None,
+    may_train: Annotated[
+        bool, typer.Option("--train", help="Train encoders that are missing, which may take long.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Rank the whole catalogue for every user and see where the held-out event stands."""
     settings = _settings()
     from services.jobs.evaluating import evaluate_and_report
+    from services.jobs.training import encoder_configs
 
-    names = [name.strip() for name in models.split(",") if name.strip()]
-    evaluate_and_report(settings, dataset, names, fit, split, tie_seeds, seeds, bootstrap, json=json)
+    names = _names(models)
+    kinds = [name for name in (*names, encoder) if name in ENCODERS]
+    configs = encoder_configs(kinds, config, set_ or [])
+    evaluate_and_report(
+        settings,
+        dataset,
+        names,
+        fit,
+        split,
+        tie_seeds,
+        seeds,
+        bootstrap,
+        configs=configs,
+        encoder=encoder,
+        may_train=may_train,
+        json=json,
+    )
 
 
 @bundles.command("list")

@@ -70,3 +70,8 @@ def known_registry(settings: Settings) -> Registry | None:
 def bundles_folder(settings: Settings) -> Path:
     """Where trained bundles are kept, a folder each."""
     return settings.home / "models"
+
+
+def encoders_folder(settings: Settings) -> Path:
+    """Where trained encoders are kept, a folder each."""
+    return settings.home / "encoders"

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from features.errors import BundleRefused, InvalidInput
+from models.counts.neighbours import History
 from models.encoders.config import EncoderConfig
 from models.encoders.data import EncoderData, gap_buckets, rating_places
 from models.encoders.model import Batch, Encoder, Sides
 from models.encoders.train import Trained, sides_of
-from models.counts.neighbours import History
 
 _NOTHING = torch.zeros(0, dtype=torch.int64)
 
@@ -33,9 +33,8 @@ class FrozenEncoder:
         self.items_ND = items_ND
         self.layers = dict(layers)
         if items_ND.ndim != 2 or items_ND.dtype != np.float32 or items_ND.shape[1] != config.dimensions:
-            raise BundleRefused(
-                f"items: vectors are {items_ND.dtype}{list(items_ND.shape)}, not float32[N, {config.dimensions}]; train again"
-            )
+            given = f"{items_ND.dtype}{list(items_ND.shape)}"
+            raise BundleRefused(f"items: vectors are {given}, not float32[N, {config.dimensions}]; train again")
         for name, array in {"items": items_ND, **layers}.items():
             if not np.isfinite(array).all():
                 raise BundleRefused(f"encoder: {name} has values that are not finite; train again")

@@ -63,7 +63,11 @@ class SasRecBlock(nn.Module):
         self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.attention = Attention(config, rotary=False)
         self.feed = nn.Sequential(
-            nn.Linear(size, size), nn.ReLU(), nn.Dropout(config.dropout), nn.Linear(size, size), nn.Dropout(config.dropout)
+            nn.Linear(size, size),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(size, size),
+            nn.Dropout(config.dropout),
         )
 
     def forward(self, states_BLD: Tensor) -> Tensor:
@@ -126,8 +130,8 @@ def turned(vectors_BHLK: Tensor) -> Tensor:
 
 
 class HstuBlock(nn.Module):
-    """Zhai et al., "Actions speak louder than words" (ICML 2024), equations 1 to 3: attention by SiLU without a softmax,
-    with a bias for each distance, gated. Departure: the bias knows places and no times."""
+    """Zhai et al., "Actions speak louder than words" (ICML 2024), equations 1 to 3: attention by SiLU without a
+    softmax, with a bias for each distance, gated. Departure: the bias knows places and no times."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

@@ -32,7 +32,9 @@ class EncoderRetriever:
         self.index = index
 
     @classmethod
-    def of(cls, encoder: FrozenEncoder, queries_QD: NDArray[np.float32] | None = None, threads: int = 1) -> "EncoderRetriever":
+    def of(
+        cls, encoder: FrozenEncoder, queries_QD: NDArray[np.float32] | None = None, threads: int = 1
+    ) -> "EncoderRetriever":
         """With an index made for the encoder's items; queries_QD: users' vectors, to calibrate its searches on."""
         return cls(encoder, build(encoder.vectors_ND, queries_QD, threads=threads))
 

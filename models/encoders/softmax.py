@@ -15,7 +15,7 @@ ROWS: Final = {"cpu": 64, "cuda": 4096}
 
 def full_softmax_loss(states_TD: Tensor, vectors_ND: Tensor, targets_T: Tensor, dtype: torch.dtype) -> Tensor:
     """The mean over T of -log softmax(states @ vectors.T)[target]; products in `dtype`, sums in float32."""
-    loss: Tensor = _FullSoftmax.apply(states_TD, vectors_ND, targets_T, dtype)
+    loss: Tensor = _FullSoftmax.apply(states_TD, vectors_ND, targets_T, dtype)  # type: ignore[no-untyped-call]
     return loss
 
 

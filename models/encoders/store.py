@@ -1,11 +1,11 @@
 """Trained encoders on disk, each under what it was trained for: the data, the cut, the configuration, the seed.
 
-An evaluation takes one that was trained for exactly what it measures, and no other: an encoder that saw the events it is
-measured on, or another order of equal times, would shine.
+An evaluation takes one that was trained for exactly what it measures, and no other: an encoder that saw the events it
+is measured on, or another order of equal times, would shine.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -59,12 +59,23 @@ class EncoderPair:
 
 
 class EncoderStore:
-    """A folder of trained encoders. may_train: whether one that is missing is trained, or asked for."""
+    """A folder of trained encoders. may_train: whether one that is missing is trained, or asked for.
 
-    def __init__(self, folder: Path, *, may_train: bool = False, progress: Progress | None = None) -> None:
+    trained: called with the manifest of each encoder that was trained.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        may_train: bool = False,
+        progress: Progress | None = None,
+        trained: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
         self.folder = folder
         self._may_train = may_train
         self._progress = progress
+        self._trained = trained
 
     def pair(
         self,
@@ -127,7 +138,9 @@ class EncoderStore:
         checkpoint = self.folder / "unfinished" / f"{folder.name}.safetensors"
         trained = train(data, config, seed=seed, epochs=epochs, checkpoint=checkpoint, progress=self._progress)
         frozen = FrozenEncoder.of(trained, data)
-        queries_QD = frozen.vectors(sequences(known, vocabulary.items).histories(config.length)[:: max(1, data.n_users // 512)])
+        queries_QD = frozen.vectors(
+            sequences(known, vocabulary.items).histories(config.length)[:: max(1, data.n_users // 512)]
+        )
         retriever = EncoderRetriever.of(frozen, queries_QD)
         manifest = identity | {
             "epoch": trained.epoch,
@@ -136,6 +149,8 @@ class EncoderStore:
         }
         _save(folder, retriever, manifest, vocabulary)
         checkpoint.unlink(missing_ok=True)
+        if self._trained is not None:
+            self._trained(manifest)
         return TrainedEncoder(retriever, manifest)
 
 

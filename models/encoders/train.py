@@ -1,6 +1,6 @@
 """Training an encoder to name the next item: one loop, in full view.
 
-    events -> windows -> batches of equal lengths -> states -> softmax over items -> AdamW -> validation -> the best kept
+    events -> windows -> batches of equal lengths -> states -> softmax over items -> AdamW -> validation
 
 Runs with torch, numpy and safetensors alone: `python -m models.encoders.train data.safetensors OUT [name=value ...]`.
 Shapes: B sequences, L positions, D dimensions, N items, U users, T real positions of a batch, S drawn items.
@@ -262,9 +262,7 @@ class _State:
         os.replace(unfinished, path)
 
     @classmethod
-    def resumed(
-        cls, path: Path | None, encoder: Encoder, optimizer: torch.optim.Optimizer, identity: str
-    ) -> "_State":
+    def resumed(cls, path: Path | None, encoder: Encoder, optimizer: torch.optim.Optimizer, identity: str) -> "_State":
         state = cls(identity)
         if path is None or not path.exists():
             return state
@@ -317,7 +315,9 @@ def main() -> None:
     def tell(done: int, total: int, what: str) -> None:
         print(f"{done}/{total} {what}", file=sys.stderr, flush=True)  # noqa: T201 - progress, to a person
 
-    trained = train(load_data(Path(path)), config, seed=seed, checkpoint=folder / "checkpoint.safetensors", progress=tell)
+    trained = train(
+        load_data(Path(path)), config, seed=seed, checkpoint=folder / "checkpoint.safetensors", progress=tell
+    )
     save_file(dict(trained.weights), folder / "weights.safetensors")
     said = {"config": asdict(config), "seed": seed, "epoch": trained.epoch, "curves": trained.curves}
     (folder / "training.json").write_text(json.dumps(said | {"seconds": trained.seconds}))

@@ -27,7 +27,7 @@ from services.running import run_ingest
 from services.settings import Settings
 
 DATA: Final = "ml-100k"
-MODELS: Final = ("popularity", "itemknn", "transitions", "ease", "pipeline")
+MODELS: Final = ("popularity", "itemknn", "transitions", "ease", "pipeline-counts")
 USER: Final = "196"
 RATED_NOW: Final = 3
 VISITOR_COPIES: Final = "405"
@@ -82,8 +82,8 @@ def _evaluate(dataset: Dataset, summary: dict[str, str]) -> None:
     for name, measures in report["models"].items():
         table.add_row(name, f"{measures['ndcg@10']:.4f}", f"{measures['hr@10']:.4f}")
     out.print(table)
-    best = report["models"]["pipeline"]
-    summary["pipeline"] = f"NDCG@10 {best['ndcg@10']:.4f}, HR@10 {best['hr@10']:.4f} on held-out events"
+    best = report["models"]["pipeline-counts"]
+    summary["pipeline-counts"] = f"NDCG@10 {best['ndcg@10']:.4f}, HR@10 {best['hr@10']:.4f} on held-out events"
 
 
 def _train(settings: Settings, dataset: Dataset, summary: dict[str, str]) -> None:

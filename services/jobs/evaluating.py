@@ -6,12 +6,14 @@ from typing import Any
 from rich.table import Table
 
 from features.datasets import fingerprint
+from models.encoders.config import EncoderConfig
 from models.evaluation import evaluate_ranking
 from models.plots import ranking
 from models.registry import Run
 from services.console import out, print_json, progress
 from services.jobs.loading import load_or_pull
 from services.jobs.recording import recorded
+from services.jobs.training import encoder_store
 from services.settings import Settings
 
 
@@ -25,9 +27,15 @@ def evaluate_and_report(
     seeds: int,
     bootstrap: int,
     *,
+    configs: Sequence[EncoderConfig],
+    encoder: str,
+    may_train: bool,
     json: bool,
 ) -> None:
     """Evaluates, records it as a run, and prints.
+
+    configs: of encoders, where not the presets. encoder: the kind of the pipeline's. may_train: encoders that are
+    missing, which otherwise are asked for.
 
     Raises InvalidInput for an unknown fit or split, UnknownName for a data set or a model, RegistryUnavailable.
     """
@@ -47,6 +55,9 @@ def evaluate_and_report(
                 tie_seeds=tie_seeds,
                 seeds=seeds,
                 bootstrap=bootstrap,
+                encoders=encoder_store(settings, dataset, advance, may_train=may_train),
+                encoder_configs={config.kind: config for config in configs},
+                encoder=encoder,
                 progress=advance,
             )
         report = {"evaluate": "ranking", **report}

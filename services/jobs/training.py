@@ -1,36 +1,52 @@
-"""Fitting the counting models on a data set and registering them as a bundle."""
+"""Fitting models on a data set: bundles to be registered, and encoders to be evaluated."""
 
 import time
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from features.datasets import Dataset, fingerprint
-from features.errors import PromotionRefused
+from features.errors import InvalidInput, PromotionRefused
 from models.bundle import Bundle, train_counts
 from models.card import card, sizes_of
 from models.counts.fitting import CountsConfig
+from models.encoders.config import KINDS, EncoderConfig, configured, preset
+from models.plots import curves
 from models.promotion import Figures, figures, held_out, ranks_of
 from services.bundles import save
-from services.console import progress
+from services.console import Advance, progress
 from services.jobs.loading import lasting_name, load_or_pull
 from services.jobs.promoting import promote_model
 from services.jobs.recording import recorded
 from services.promotions import current_name
 from services.settings import Settings
+from services.wiring import encoders_folder
+
+if TYPE_CHECKING:  # torch, which counting models do not wait for
+    from models.encoders.store import EncoderStore
 
 
-def train_and_register(settings: Settings, data: str, seed: int, *, promote: bool = False) -> dict[str, Any]:
+def train_and_register(
+    settings: Settings, data: str, seed: int, *, encoder: EncoderConfig | None = None, promote: bool = False
+) -> dict[str, Any]:
     """Fits all but the held-out events, with weights chosen on validation events, and registers the bundle.
 
-    It is put into use when nothing is, and, with `promote`, when it ranks no worse than what is. Raises InvalidFile,
+    encoder: trained too, or taken up where its training was interrupted, and a part of the bundle. The bundle is put
+    into use when nothing is, and, with `promote`, when it ranks no worse than what is. Raises InvalidFile, InvalidInput,
     UnknownName, RegistryUnavailable, PromotionRefused.
     """
     start = time.perf_counter()
     dataset = load_or_pull(data, settings)
     mark, config = fingerprint(dataset), CountsConfig()
     parameters = {"seed": seed, "fit": "serve", "config": asdict(config)}
-    with recorded(settings, "train counts", dataset.name, dataset, mark, parameters) as run:
+    if encoder is not None:
+        parameters["encoder"] = asdict(encoder)
+    experiment = "train counts" if encoder is None else "train encoder"
+    with recorded(settings, experiment, dataset.name, dataset, mark, parameters) as run:
         with progress("fitting") as advance:
+            store = None if encoder is None else encoder_store(settings, dataset, advance, may_train=True)
             bundle = train_counts(
                 dataset.events,
                 dataset.items,
@@ -38,6 +54,8 @@ def train_and_register(settings: Settings, data: str, seed: int, *, promote: boo
                 data_name=lasting_name(data, settings),
                 config=config,
                 seed=seed,
+                encoders=store,
+                encoder_config=encoder,
                 progress=advance,
             )
         folder = save(settings, bundle)
@@ -69,3 +87,71 @@ def _measured(bundle: Bundle, dataset: Dataset, settings: Settings) -> Figures |
     except PromotionRefused:
         return None  # too small to be measured, and none the worse to serve
     return figures(ranks_of(bundle, task, settings.explore))
+
+
+def train_encoders(
+    settings: Settings,
+    data: str,
+    configs: Sequence[EncoderConfig],
+    fit: str,
+    split: str,
+    tie_seeds: int,
+    seeds: int,
+) -> dict[str, Any]:
+    """Trains the encoders that an evaluation of these arguments loads; those that are there already are left.
+
+    Each is a run of its own. What was interrupted goes on from its last epoch. Raises InvalidInput, UnknownName.
+    """
+    from models.evaluation import train_for_evaluation
+
+    start = time.perf_counter()
+    dataset = load_or_pull(data, settings)
+    with progress("training") as advance:
+        store = encoder_store(settings, dataset, advance, may_train=True)
+        trained = train_for_evaluation(
+            dataset.events,
+            dataset.items,
+            fingerprint=fingerprint(dataset),
+            configs=configs,
+            fit=fit,
+            split=split,
+            tie_seeds=tie_seeds,
+            seeds=seeds,
+            encoders=store,
+        )
+    return {"data": dataset.name, "encoders": trained, "seconds": round(time.perf_counter() - start, 1)}
+
+
+def encoder_store(settings: Settings, dataset: Dataset, advance: Advance, *, may_train: bool) -> "EncoderStore":
+    """The trained encoders of this home; each that is trained is recorded as a run."""
+    from models.encoders.store import EncoderStore
+
+    def record(manifest: Mapping[str, Any]) -> None:
+        given = {name: manifest[name] for name in ("cut", "config", "seed", "epochs")}
+        name = f"{manifest['config']['kind']} {manifest['cut']['part']}"
+        with recorded(settings, "encoders", name, dataset, manifest["cut"]["fingerprint"], given) as run:
+            for curve, values in manifest["curves"].items():
+                run.curve(curve, values)
+            run.metrics({"epoch": manifest["epoch"], "seconds": manifest["seconds"]})
+            run.figure("curves", curves(manifest["curves"]))
+
+    return EncoderStore(encoders_folder(settings), may_train=may_train, progress=advance, trained=record)
+
+
+def encoder_configs(kinds: Sequence[str], file: Path | None, given: Sequence[str]) -> list[EncoderConfig]:
+    """The presets of these kinds, with what a TOML file and then NAME=VALUE settings say. Raises InvalidInput."""
+    said: dict[str, Any] = {}
+    if file is not None:
+        try:
+            said |= tomllib.loads(file.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise InvalidInput("config", f"{file}: {error}; it is a TOML file of an encoder's settings") from None
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise InvalidInput("set", f"{one!r} was given; write NAME=VALUE")
+        said[name] = value
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InvalidInput("encoder", f"{kind!r} was given; it is one of {', '.join(KINDS)}")
+    return [configured(said, preset(kind)) for kind in kinds]

@@ -19,8 +19,8 @@ def test_every_model_is_measured_over_the_same_users() -> None:
         assert measures["ndcg@10_low"] <= measures["ndcg@10"] <= measures["ndcg@10_high"]
     # What marches on is predicted by what follows what, and not by what is popular.
     assert report["models"]["transitions"]["ndcg@10"] > 0.8 > report["models"]["popularity"]["ndcg@10"]
-    assert report["models"]["pipeline"]["ndcg@10"] > 0.8
-    assert report["comparisons"]["pipeline - popularity"]["ndcg@10"]["low"] > 0
+    assert report["models"]["pipeline-counts"]["ndcg@10"] > 0.8
+    assert report["comparisons"]["pipeline-counts - popularity"]["ndcg@10"]["low"] > 0
     json.dumps(report, allow_nan=False)
 
 
@@ -38,7 +38,10 @@ def test_popularity_is_measured_as_one_counts_by_hand() -> None:
 def test_a_target_that_was_seen_before_cannot_be_found() -> None:
     events = events_of({f"u{user}": "abca" for user in range(5)})
     report = evaluate_ranking(
-        events, items_of({name: [] for name in "abcdefghijkl"}), fingerprint="", models=["transitions", "pipeline"]
+        events,
+        items_of({name: [] for name in "abcdefghijkl"}),
+        fingerprint="",
+        models=["transitions", "pipeline-counts"],
     )
     assert [measures["hr@10"] for measures in report["models"].values()] == [0, 0]
 
@@ -55,20 +58,21 @@ def test_orders_of_ties_are_only_tried_where_there_are_ties() -> None:
 def test_the_same_call_gives_the_same_figures() -> None:
     events, items = marching(users=40, items=15, length=5)
     first, again = (
-        evaluate_ranking(events, items, fingerprint="toy", models=["pipeline"], seeds=2, bootstrap=20) for _ in range(2)
+        evaluate_ranking(events, items, fingerprint="toy", models=["pipeline-counts"], seeds=2, bootstrap=20)
+        for _ in range(2)
     )
     for report in (first, again):
-        del report["models"]["pipeline"]["fit_s"]
+        del report["models"]["pipeline-counts"]["fit_s"]
     assert first == again
 
 
 def test_the_file_order_of_events_does_not_matter() -> None:
     events, items = marching(users=40, items=15, length=5)
     reports = [
-        evaluate_ranking(frame, items, fingerprint="toy", models=["pctm", "pipeline"])["models"]
+        evaluate_ranking(frame, items, fingerprint="toy", models=["pctm", "pipeline-counts"])["models"]
         for frame in (events, events.sample(fraction=1.0, shuffle=True, seed=4))
     ]
-    for name in ("pctm", "pipeline"):
+    for name in ("pctm", "pipeline-counts"):
         assert reports[0][name]["ndcg@10"] == reports[1][name]["ndcg@10"]
 
 
@@ -76,9 +80,9 @@ def test_the_file_order_of_events_does_not_matter() -> None:
 def test_a_global_split_measures_users_from_before_the_date(fit: str) -> None:
     events, items = marching(users=40, items=15, length=10)
     report = evaluate_ranking(
-        events, items, fingerprint="toy", models=["transitions", "pipeline"], split="global", fit=fit
+        events, items, fingerprint="toy", models=["transitions", "pipeline-counts"], split="global", fit=fit
     )
-    assert report["models"]["pipeline"]["users"] == 40
+    assert report["models"]["pipeline-counts"]["users"] == 40
     assert report["models"]["transitions"]["ndcg@10"] > 0.5
 
 
@@ -89,7 +93,7 @@ def test_progress_counts_up_to_the_whole() -> None:
         events,
         items,
         fingerprint="toy",
-        models=["popularity", "pipeline"],
+        models=["popularity", "pipeline-counts"],
         seeds=2,
         progress=lambda *step: told.append(step),
     )
