@@ -44,9 +44,10 @@ class Estimate:
 def ratio(numerators_U: NDArray[Any], denominators_U: NDArray[Any]) -> Estimate:
     """The sum of the numerators over that of the denominators, with the delta method's variance.
 
-    Deng, Knoblich and Lu, "Applying the delta method in metric analytics" (KDD 2018), eq. 3: to first order the error
-    is the mean over users of (numerator - ratio * denominator) / mean denominator. It agrees with a bootstrap over
-    users, costs one pass where that costs a thousand, and draws nothing. With denominators of 1 it is a plain mean.
+    Deng, Knoblich and Lu, "Applying the delta method in metric analytics" (KDD 2018), for users who are randomised and
+    lists that are counted: to first order the error is the mean over users of (numerator - ratio * denominator) / mean
+    denominator. It agrees with a bootstrap over users, costs one pass where that costs a thousand, and draws nothing.
+    With denominators of 1 it is a plain mean.
     """
     n_users, total = len(numerators_U), float(denominators_U.sum())
     if not total:
