@@ -12,6 +12,7 @@ the id of a list before it was shown, so an earlier time is a device's clock.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from models.intervals import MISMATCH, Estimate, ratio, sample_ratio, sign_test
@@ -172,7 +173,7 @@ def _rates(users: pl.DataFrame) -> dict[str, Estimate]:
     exposures_U, clicked_U, outcomes_U = (
         users[field].cast(pl.Float64).to_numpy() for field in ("exposures", "clicked", "outcomes")
     )
-    ones_U = exposures_U**0
+    ones_U = np.ones_like(exposures_U)
     return {
         "click_through": ratio(clicked_U, exposures_U),
         "user_rate": ratio(clicked_U / exposures_U, ones_U),

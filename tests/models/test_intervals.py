@@ -52,7 +52,8 @@ def test_a_difference_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("numerators", "denominators", "value"), [([], [], None), ([1], [4], 0.25), ([0, 0], [3, 5], 0.0), ([0], [0], None)]
+    ("numerators", "denominators", "value"),
+    [([], [], None), ([1], [4], 0.25), ([0, 0], [3, 5], 0.0), ([0], [0], None), ([1, 2, 1], [3, 6, 3], 1 / 3)],
 )
 def test_where_users_are_too_few_or_nothing_varies_there_is_no_interval(
     numerators: list[int], denominators: list[int], value: float | None
@@ -60,7 +61,13 @@ def test_where_users_are_too_few_or_nothing_varies_there_is_no_interval(
     found = ratio(np.array(numerators), np.array(denominators))
     assert found.interval() == {"value": value, "low": None, "high": None}
     assert found.tested()["p"] is None
-    assert (found - Estimate(0.5, 0.01)).tested()["p"] is None or value == 0.0
+
+
+def test_a_group_in_which_nothing_varies_is_compared_by_the_variance_of_the_other() -> None:
+    nobody = ratio(np.array([0, 0, 0]), np.array([2, 5, 1]))
+    assert (nobody - Estimate(0.2, 0.0025)).tested() == Estimate(-0.2, 0.0025).tested()
+    too_few = ratio(np.array([1]), np.array([2]))
+    assert (too_few - Estimate(0.2, 0.0025)).tested()["p"] is None
 
 
 def test_sign_tests_by_hand() -> None:
