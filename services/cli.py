@@ -25,6 +25,7 @@ evaluate = typer.Typer(no_args_is_help=True, help="Measure models on held-out ev
 users = typer.Typer(no_args_is_help=True, help="One user's data: export it, erase it.")
 bundles = typer.Typer(no_args_is_help=True, help="Bundles: which there are, which one has the traffic.")
 letters = typer.Typer(no_args_is_help=True, help="Records that could not be applied.")
+experiments = typer.Typer(no_args_is_help=True, help="Pipelines compared on live users.")
 for name, group in (
     ("data", data),
     ("train", train),
@@ -32,6 +33,7 @@ for name, group in (
     ("models", bundles),
     ("users", users),
     ("dead-letters", letters),
+    ("experiments", experiments),
 ):
     app.add_typer(group, name=name)
 
@@ -349,6 +351,27 @@ def letters_drop(
     from services.jobs.letters import drop_letters
 
     _report(drop_letters(settings, ids), json=json)
+
+
+@experiments.command("report")
+def experiments_report(
+    name: Annotated[
+        str | None, typer.Option("--experiment", help="Its name; that of the settings when not given.")
+    ] = None,
+    outcome: Annotated[
+        list[str] | None, typer.Option(help="An event type that counts; every type when none is.")
+    ] = None,
+    window: Annotated[float, typer.Option(help="Seconds after an exposure in which outcomes count.")] = 7 * 86_400.0,
+    since: Annotated[
+        str | None, typer.Option(help="Exposures from then on: epoch seconds, or ISO 8601 with a zone.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Outcome rates of each variant and their differences, with intervals over users; or what interleaving prefers."""
+    settings = _settings()
+    from services.jobs.experimenting import report_experiment
+
+    report_experiment(settings, name, outcome or [], window, since, json=json)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event as Signal
 from threading import Lock, Thread
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -26,27 +26,46 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """What a list that was shown is to an experiment.
+
+    variant: the user's, in a split. teams: the variant that placed each item of an interleaved list, None for items
+    that count for neither.
+    """
+
+    experiment: str
+    variant: str | None = None
+    teams: Sequence[str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Impression:
-    """One list that was shown. at: epoch seconds. model: the version that made it."""
+    """One list that was shown. at: epoch seconds. model: the version that made it. exposure: None outside of one."""
 
     recommendation: str
     user: UserId
     items: Sequence[ItemId]
     model: str
     at: float
+    exposure: Exposure | None = None
 
 
 def encode_impression(impression: Impression) -> bytes:
     """The impression's JSON as it stands in the log."""
-    return orjson.dumps(
-        {
-            "recommendation_id": impression.recommendation,
-            "user_id": impression.user,
-            "items": impression.items,
-            "model_version": impression.model,
-            "timestamp": impression.at,
-        }
-    )
+    wire: dict[str, Any] = {
+        "recommendation_id": impression.recommendation,
+        "user_id": impression.user,
+        "items": impression.items,
+        "model_version": impression.model,
+        "timestamp": impression.at,
+    }
+    if impression.exposure is not None:
+        wire["experiment"] = impression.exposure.experiment
+        if impression.exposure.teams is None:
+            wire["variant"] = impression.exposure.variant
+        else:
+            wire["teams"] = impression.exposure.teams
+    return orjson.dumps(wire)
 
 
 class ImpressionWriter:

@@ -5,7 +5,7 @@ One batch of asks is one round trip to the profile store and one call of the pip
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from secrets import token_hex
 from typing import Any, Final
@@ -18,7 +18,8 @@ from features.history import UserHistory, fold, seen_items
 from features.profiles import CircuitBreaker, ProfileStore
 from models.catalogue import Catalogue
 from models.recommender import HISTORY_LENGTH, Candidate, Pipeline, Query, Recommendation
-from services.impressions import Impression, ImpressionWriter
+from services.impressions import Exposure, Impression, ImpressionWriter
+from services.variants import Route, Variants, interleaved
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +52,20 @@ class _Known:
     problems: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A list with what it is to an experiment. problems: what its making had to do without."""
+
+    recommendation: Recommendation
+    exposure: Exposure | None
+    problems: tuple[str, ...]
+
+
 class Recommender:
     """Answers batches of asks from one thread at a time; `pipeline` may be swapped whole at any moment.
 
-    popular: what answers when the pipeline fails; it needs neither a bundle nor a history. lacking: what every answer
-    has to do without.
+    popular: what answers when the pipeline fails; it needs neither a bundle nor a history. variants: the experiment
+    that is on; without one the pipeline answers everybody. lacking: what every answer has to do without.
     """
 
     def __init__(
@@ -68,9 +78,11 @@ class Recommender:
         clock: Callable[[], float],
         history_limit: int,
         on_degraded: Callable[[], None],
+        variants: Variants | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.popular = popular
+        self.variants = variants
         self.lacking: tuple[str, ...] = ()
         self._store = store
         self._catalogue = catalogue
@@ -99,16 +111,17 @@ class Recommender:
             )
             for ask, who in zip(asks, known, strict=True)
         ]
-        recommendations, problems = self._recommend(asks, queries)
-        problems += tuple(f"answered without {what}" for what in self.lacking)
+        answered = self._recommend(asks, queries)
+        lacking = tuple(f"answered without {what}" for what in self.lacking)
         now = self._clock()
         answers = []
-        for ask, who, recommendation in zip(asks, known, recommendations, strict=True):
+        for ask, who, one in zip(asks, known, answered, strict=True):
             if ask.rank is None:
-                self._show(ask, recommendation, now)
-            if who.problems or problems:
+                self._show(ask, one, now)
+            problems = (*who.problems, *one.problems, *lacking)
+            if problems:
                 self._on_degraded()
-            answers.append(self._encode(recommendation, who, (*who.problems, *problems)))
+            answers.append(self._encode(one.recommendation, who, problems))
         return answers
 
     def similar(self, item: ItemId, k: int) -> list[dict[str, Any]]:
@@ -138,12 +151,36 @@ class Recommender:
         as_of = None if history.as_of is None else str(history.as_of)
         return _Known(history.recent_items(HISTORY_LENGTH), history.seen, as_of)
 
-    def _recommend(self, asks: Sequence[Ask], queries: Sequence[Query]) -> tuple[list[Recommendation], tuple[str, ...]]:
+    def _recommend(self, asks: Sequence[Ask], queries: Sequence[Query]) -> list[_Answered]:
+        """Each ask's answer, by the pipeline of its variant when an experiment is on."""
+        if self.variants is None:
+            return self._by(Route(self.pipeline), asks, queries)
+        parts: dict[str, list[int]] = {}
+        for place, ask in enumerate(asks):
+            parts.setdefault(self.variants.part(ask.user, ranks=ask.rank is not None), []).append(place)
+        current, popular = self.pipeline, self.popular
+        answered: dict[int, _Answered] = {}
+        for part, places in parts.items():
+            route = self.variants.route(part, current, popular)
+            done = self._by(route, [asks[place] for place in places], [queries[place] for place in places])
+            answered |= zip(places, done, strict=True)
+        return [answered[place] for place in range(len(asks))]
+
+    def _by(self, route: Route, asks: Sequence[Ask], queries: Sequence[Query]) -> list[_Answered]:
         try:
-            return self._run(self.pipeline, asks, queries), ()
+            return self._answered(route, asks, queries)
         except Exception as error:
             logger.exception("the pipeline failed, answering by popularity")
-            return self._run(self.popular, asks, queries), (f"answered by popularity: {type(error).__name__}",)
+            problems = (*route.problems, f"answered by popularity: {type(error).__name__}")
+            return self._answered(replace(route, pipeline=self.popular, rival=None, problems=problems), asks, queries)
+
+    def _answered(self, route: Route, asks: Sequence[Ask], queries: Sequence[Query]) -> list[_Answered]:
+        first = self._run(route.pipeline, asks, queries)
+        if route.rival is None or self.variants is None:
+            return [_Answered(recommendation, route.exposure, route.problems) for recommendation in first]
+        both = first, self._run(route.rival, asks, queries)
+        drafted = interleaved(self.variants.experiment, both, [ask.k for ask in asks])
+        return [_Answered(recommendation, exposure, route.problems) for recommendation, exposure in drafted]
 
     @staticmethod
     def _run(pipeline: Pipeline, asks: Sequence[Ask], queries: Sequence[Query]) -> list[Recommendation]:
@@ -158,9 +195,10 @@ class Recommender:
                 done[place] = Recommendation(queries[place].id, tuple(ranked), {}, pipeline.model, None)
         return [done[place] for place in range(len(asks))]
 
-    def _show(self, ask: Ask, recommendation: Recommendation, now: float) -> None:
-        items = [candidate.item for candidate in recommendation.items]
-        self._impressions.put(Impression(recommendation.id, ask.user, items, recommendation.model, now))
+    def _show(self, ask: Ask, answered: _Answered, now: float) -> None:
+        shown = answered.recommendation
+        items = [candidate.item for candidate in shown.items]
+        self._impressions.put(Impression(shown.id, ask.user, items, shown.model, now, answered.exposure))
 
     def _encode(self, recommendation: Recommendation, who: _Known, problems: Sequence[str]) -> bytes:
         answer: dict[str, Any] = {

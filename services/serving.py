@@ -19,9 +19,10 @@ from services.ingesting import start_ingest
 from services.live import LivePopularity, tail
 from services.metrics import Metrics
 from services.recommending import Ask, Recommender
-from services.served import Answering, Following
+from services.served import Answering, Following, load_served
 from services.settings import Settings
 from services.threads import Threads
+from services.variants import Variants
 from services.wiring import Backends
 from streaming.log import Record, Stream
 
@@ -62,6 +63,7 @@ class Serving:
         """
         self.catalogue.put(self._backends.patient.items())
         self._following.start()
+        self.variants = self._variants()
         if self._ingest:
             start_ingest(self._backends, self._threads, self.clock, self.metrics.applied)
         self.impressions = ImpressionWriter(self.log, self.clock)
@@ -75,6 +77,7 @@ class Serving:
             self.clock,
             self.settings.history_limit,
             self.metrics.degraded.inc,
+            self.variants,
         )
         self._put()
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
@@ -103,7 +106,11 @@ class Serving:
     def degraded(self) -> list[str]:
         """What answers have to do without; requests may be sent all the same."""
         refused = self.answering.refused
-        return [] if refused is None else [f"the bundle {refused.name} is refused: {refused.reason}"]
+        without = [] if refused is None else [f"the bundle {refused.name} is refused: {refused.reason}"]
+        if self.variants is not None:
+            off = f"the experiment {self.variants.experiment.name} is off"
+            without += [f"{off}: {problem}" for problem in self.variants.problems.values()]
+        return without
 
     def erase(self, user: UserId) -> dict[str, Any]:
         """Orders a user's erasure; impressions of them that wait go to the log first, to be found there."""
@@ -168,9 +175,18 @@ class Serving:
     def _pipelines(self, answering: Answering) -> tuple[Pipeline, Pipeline]:
         """The one that answers, and the one that needs no bundle; the same when there is no bundle."""
         counts, decayed = self.popularity.counts()
+        if self.variants is not None:
+            self.variants.take_live(counts, decayed)
         popular = Pipeline.popular(
             self.catalogue, counts, decayed, explore=self.settings.explore, verb=self.settings.verb
         )
         if answering.served is None:
             return popular, popular
         return answering.served.pipeline.with_live(counts, decayed), popular
+
+    def _variants(self) -> Variants | None:
+        """Those of the experiment that the settings name."""
+        experiment = self.settings.experiment
+        if experiment is None:
+            return None
+        return Variants(experiment, lambda name: load_served(self.settings, name, self.catalogue).pipeline)

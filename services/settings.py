@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from features.errors import InvalidInput
+from services.experiments import Experiment
 
 Count = Annotated[int, Field(gt=0)]
 
@@ -57,6 +58,8 @@ class Settings(BaseSettings):
     verb: Annotated[str, Field(min_length=1, max_length=32)] = Field(
         "chose", description="What users did, in reasons: because you VERB Fargo (1996)."
     )
+
+    experiment: Experiment | None = Field(None, description="What is compared on the users; nothing when not given.")
 
     threads: Count = Field(
         default_factory=lambda: os.cpu_count() or 1, description="For jobs: linear algebra and tables."

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from services.cli import main
-from services.settings import Settings
+from services.settings import Settings, load_settings
 from services.wiring import open_log
 from streaming.log import Stream
 from tests.services.conftest import running, wait_until
@@ -83,6 +83,9 @@ COLUMNS = ("--column", "user=who", "--column", "item=what", "--column", "value=s
         ("dead-letters", "send", "first"),
         ("dead-letters", "list", "--most", "0"),
         ("evaluate", "ranking", "--seeds", "0"),
+        ("experiments", "report"),
+        ("experiments", "report", "--experiment", "nothing-like-it"),
+        ("experiments", "report", "--window", "a week"),
     ],
 )
 def test_bad_usage_ends_with_2_and_says_so_on_stderr(tasteprint: Tasteprint, arguments: tuple[str, ...]) -> None:
@@ -104,6 +107,7 @@ def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_
         "models",
         "users",
         "dead-letters",
+        "experiments",
         "bench",
         "demo",
     ):
@@ -397,6 +401,31 @@ def test_nobody_has_an_empty_export(tasteprint: Tasteprint) -> None:
         "events": [],
         "items_seen": [],
     }
+
+
+EXPERIMENT = """
+[experiment]
+name = "counts-or-popular"
+variants.control = { bundle = "current", share = 0.5 }
+variants.plain = { bundle = "popular", share = 0.5 }
+"""
+
+
+def test_an_experiment_is_reported_by_variant(tasteprint: Tasteprint, own_home: Path) -> None:
+    own_home.mkdir()
+    (own_home / "tasteprint.toml").write_text(EXPERIMENT)
+    with running(load_settings()) as app:
+        app.put({"item_id": "alien"})
+        shown = app.client.get("/v1/users/ann/recommendations").json()
+        [item] = shown["items"]
+        click = {"user_id": "ann", "item_id": item["item_id"], "type": "click", "event_id": "e1"}
+        app.send(click | {"recommendation_id": shown["recommendation_id"]})
+    report = tasteprint("experiments", "report", "--outcome", "click", "--outcome", "purchase", "--json").json()
+    assert (report["experiment"], report["kind"]) == ("counts-or-popular", "split")
+    assert report["outcomes"] == ["click", "purchase"]
+    assert list(report["variants"]) == ["control", "plain"]
+    assert sorted(one["clicked"] for one in report["variants"].values()) == [0, 1]
+    assert list(report["comparisons"]) == ["plain - control"]
 
 
 def test_the_console_script_prints_one_json_object_and_draws_nothing_without_a_terminal(

@@ -3,13 +3,14 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from features.events import ItemId, UserId
-from services.impressions import Impression, ImpressionWriter
+from services.impressions import Exposure, Impression, ImpressionWriter, encode_impression
 from streaming.log import Record, Stream
 from streaming.sqlite_log import SqliteLog
 from tests.services.conftest import NOW, wait_until
@@ -43,6 +44,14 @@ def test_an_impression_stands_in_its_stream_under_its_user(log: SqliteLog) -> No
         "model_version": "popularity",
         "timestamp": NOW + 1,
     }
+
+
+def test_what_an_impression_is_to_an_experiment_stands_beside_it() -> None:
+    plain = orjson.loads(encode_impression(impression(1)))
+    split = replace(impression(1), exposure=Exposure("toy", "control"))
+    assert orjson.loads(encode_impression(split)) == plain | {"experiment": "toy", "variant": "control"}
+    interleaved = replace(impression(1), exposure=Exposure("toy", teams=["control", None]))
+    assert orjson.loads(encode_impression(interleaved)) == plain | {"experiment": "toy", "teams": ["control", None]}
 
 
 def test_impressions_are_written_in_the_background_in_order(log: SqliteLog) -> None:

@@ -14,8 +14,10 @@ from features.profile import Position
 from features.profiles import ProfileStore, UserBatch, connect_for_serving
 from models.catalogue import Catalogue
 from models.recommender import Candidate, Pipeline, Query, Recommendation
+from services.experiments import Experiment, assign
 from services.impressions import ImpressionWriter
 from services.recommending import ANONYMOUS, Ask, Recommender
+from services.variants import Variants
 from streaming.log import Stream
 from streaming.sqlite_log import SqliteLog
 from tests.services.conftest import NOW
@@ -56,9 +58,11 @@ def degraded() -> list[None]:
 def recommender(log: SqliteLog, store: ProfileStore, degraded: list[None]) -> Iterator[Callable[..., Recommender]]:
     with closing(ImpressionWriter(log, lambda: NOW)) as writer:
 
-        def make(pipeline: Pipeline = POPULAR, store: ProfileStore = store) -> Recommender:
+        def make(
+            pipeline: Pipeline = POPULAR, store: ProfileStore = store, variants: Variants | None = None
+        ) -> Recommender:
             return Recommender(
-                store, CATALOGUE, pipeline, POPULAR, writer, lambda: NOW, 6, lambda: degraded.append(None)
+                store, CATALOGUE, pipeline, POPULAR, writer, lambda: NOW, 6, lambda: degraded.append(None), variants
             )
 
         yield make
@@ -131,6 +135,31 @@ def test_when_the_pipeline_fails_popularity_answers_and_says_so(
         assert answer["as_of"] == "log:0:1"
     assert len(degraded) == 2
     assert "the model cannot be used" in caplog.text  # the reason is for the operator
+
+
+def test_a_variant_whose_pipeline_fails_takes_nothing_from_the_others(
+    recommender: Callable[..., Recommender], degraded: list[None]
+) -> None:
+    variants = {"sound": {"bundle": "current", "share": 0.5}, "broken": {"bundle": "broken", "share": 0.5}}
+    experiment = Experiment.model_validate({"name": "toy", "variants": variants})
+    users = [UserId(f"user-{number}") for number in range(20)]
+    one = recommender(variants=Variants(experiment, lambda _: Broken()))
+    fails = {user: assign(user, experiment) == "broken" for user in users}
+    for user, answer in zip(users, answers(one, *map(Ask, users)), strict=True):
+        assert names(answer) == ["alien", "brazil", "casablanca"]
+        assert (answer["degraded"] == ["answered by popularity: BundleRefused"]) is fails[user]
+    assert len(degraded) == sum(fails.values()) > 0
+
+
+def test_when_one_of_two_interleaved_pipelines_fails_popularity_answers(
+    recommender: Callable[..., Recommender], degraded: list[None]
+) -> None:
+    variants = {"sound": {"bundle": "current"}, "broken": {"bundle": "broken"}}
+    experiment = Experiment.model_validate({"name": "toy", "kind": "interleave", "variants": variants})
+    [answer] = answers(recommender(variants=Variants(experiment, lambda _: Broken())), Ask(ANN))
+    assert names(answer) == ["alien", "brazil", "casablanca"]
+    assert answer["degraded"] == ["answered by popularity: BundleRefused"]
+    assert answer["model_version"] == "popularity"
 
 
 def test_when_the_store_fails_too_the_answer_says_both(
