@@ -34,8 +34,8 @@ def train_and_register(
     """Fits all but the held-out events, with weights chosen on validation events, and registers the bundle.
 
     encoder: trained too, or taken up where its training was interrupted, and a part of the bundle. The bundle is put
-    into use when nothing is, and, with `promote`, when it ranks no worse than what is. Raises InvalidFile, InvalidInput,
-    UnknownName, RegistryUnavailable, PromotionRefused.
+    into use when nothing is, and, with `promote`, when it ranks no worse than what is. Raises InvalidFile,
+    InvalidInput, UnknownName, RegistryUnavailable, PromotionRefused.
     """
     start = time.perf_counter()
     dataset = load_or_pull(data, settings)

@@ -5,14 +5,16 @@ import pytest
 from toy_frames import events_of, items_of, marching
 
 from features.errors import InvalidInput, UnknownName
-from models.evaluation import MODELS, evaluate_ranking
+from models.counts.fitting import COUNTING_MODELS
+from models.evaluation import evaluate_ranking
 
 
 def test_every_model_is_measured_over_the_same_users() -> None:
     events, items = marching(users=80, items=25, length=7)
-    report = evaluate_ranking(events, items, fingerprint="toy", models=MODELS, bootstrap=50)
+    names = (*COUNTING_MODELS, "pipeline-counts")
+    report = evaluate_ranking(events, items, fingerprint="toy", models=names, bootstrap=50)
     assert report["data"] == {"users": 80, "items": 25, "events": 560, "fingerprint": "toy"}
-    assert set(report["models"]) == set(MODELS)
+    assert set(report["models"]) == set(names)
     for measures in report["models"].values():
         assert measures["users"] == 80
         assert 0 <= measures["ndcg@5"] <= measures["ndcg@10"] <= measures["hr@10"] <= 1

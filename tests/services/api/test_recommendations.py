@@ -135,7 +135,7 @@ def test_every_answer_has_an_id_of_its_own_and_becomes_an_impression(app: Runnin
 
 def test_a_bundle_recommends_what_comes_next_and_says_because_of_what(trained: Running) -> None:
     answer = ask(trained, "marcher", k=3)
-    assert answer["model_version"] == trained.serving.bundle.name
+    assert answer["model_version"] == trained.serving.answering.served.bundle.name
     first = answer["items"][0]
     assert first["item_id"] == "i6"  # the next on the ring after i3, i4, i5
     assert first["source"] == "counts"
