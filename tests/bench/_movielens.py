@@ -10,19 +10,23 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from features.datasets import Dataset, fingerprint, to_events, to_items
 from features.events import encode_event
 from features.items import encode_item
 from models.bundle import train_counts
+from models.encoders.config import preset
+from models.encoders.store import EncoderStore
 from services.bundles import publish
 from services.jobs.loading import load_or_pull
 from services.settings import Settings, load_settings
-from services.wiring import open_log
+from services.wiring import encoders_folder, open_log
 from streaming.log import EventLog, Stream
 
 START_SECONDS = 60.0
+EPOCHS = 3
 
 
 def movielens() -> Dataset:
@@ -44,14 +48,24 @@ def append_all(dataset: Dataset, log: EventLog, now: float) -> None:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[Dataset, Settings, int]]:
-    """`tasteprint up` with MovieLens in its log and a counts bundle: (data, its settings, its port)."""
+def serving(*, encoder: bool = False) -> Iterator[tuple[Dataset, Settings, int]]:
+    """`tasteprint up` with MovieLens in its log and a bundle: (data, its settings, its port).
+
+    encoder: a bundle with an encoder of a few epochs, which answers as quickly as one that was trained to the end.
+    """
     dataset = movielens()
     with empty_home() as settings:
         log = open_log(settings)
         append_all(dataset, log, time.time())
         log.close()
-        publish(settings, train_counts(dataset.events, dataset.items, fingerprint=fingerprint(dataset)))
+        bundle = train_counts(
+            dataset.events,
+            dataset.items,
+            fingerprint=fingerprint(dataset),
+            encoders=EncoderStore(encoders_folder(settings), may_train=True) if encoder else None,
+            encoder_config=preset() if not encoder else replace(preset(), epochs=EPOCHS),
+        )
+        publish(settings, bundle)
         port = free_port()
         command = [sys.executable, "-m", "services.cli", "up", "--port", str(port)]
         with running(command, port, "/readyz", {"TASTEPRINT_HOME": str(settings.home)}):

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _movielens import free_port, running, serving
@@ -40,21 +41,23 @@ def main() -> None:
         sys.exit(
             "bench serve: wrk is not on PATH; install it (Debian and Ubuntu: apt install wrk, macOS: brew install wrk)"
         )
-    with serving() as (dataset, settings, port), EmbeddedServer(settings.home) as store:
+    print_report("serve", {**measured("", encoder=False), **measured("_encoder", encoder=True)})
+
+
+def measured(suffix: str, *, encoder: bool) -> dict[str, Any]:
+    """The measures of a server with a bundle that counts, or with one that has an encoder too."""
+    with serving(encoder=encoder) as (dataset, settings, port), EmbeddedServer(settings.home) as store:
         users = dataset.events["user"].unique(maintain_order=True).to_list()
         with bare_application(dataset, users, store.url) as bare_port, tempfile.TemporaryDirectory() as folder:
             script = Path(folder) / "rotate.lua"
             script.write_text(SCRIPT % ",".join(f'"{user}"' for user in users))
             one, bare_one = alternate(lambda: wrk(port, 1, script), lambda: wrk(bare_port, 1, script), ROUNDS)
             many, bare_many = alternate(lambda: wrk(port, 16, script), lambda: wrk(bare_port, 16, script), ROUNDS)
-    print_report(
-        "serve",
-        {
-            "p50_c1": measure("ms", one[0], bare_one[0], PEER),
-            "p99_c1": measure("ms", one[1], bare_one[1], PEER),
-            "rate_c16": measure("requests/s", many[2], bare_many[2], PEER),
-        },
-    )
+    return {
+        f"p50_c1{suffix}": measure("ms", one[0], bare_one[0], PEER),
+        f"p99_c1{suffix}": measure("ms", one[1], bare_one[1], PEER),
+        f"rate_c16{suffix}": measure("requests/s", many[2], bare_many[2], PEER),
+    }
 
 
 @contextmanager
