@@ -87,7 +87,12 @@ class Following:
         if seen in ((), self._seen):
             return False
         self._seen = seen
-        name = current_name(self._settings)
+        try:
+            name = current_name(self._settings)
+        except OSError as error:
+            logger.error("which bundle is in use cannot be read: %s", error)
+            self._kept_out(Refusal(str(pointer(self._settings)), str(error)))
+            return False
         served = self.answering.served
         if name is None:
             return False

@@ -19,6 +19,7 @@ from services.wiring import open_log
 from streaming.log import Stream
 from tests.services.conftest import running, wait_until
 
+CHECKOUT = Path(__file__).parents[2]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "OMP_WAIT_POLICY")
 
 
@@ -113,6 +114,12 @@ def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_
     ):
         assert f" {command} " in ended.out
     assert not own_home.exists()
+
+
+def test_neither_a_server_nor_a_promotion_waits_for_what_it_does_not_use() -> None:
+    looked = "import sys, services.running, services.api.app, services.jobs.promoting; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", looked], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert not {"torch", "mlflow", "matplotlib", "faiss", "transformers"} & set(ended.stdout.split())
 
 
 @pytest.mark.parametrize(

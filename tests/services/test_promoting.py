@@ -17,7 +17,7 @@ from services.jobs.training import train_and_register
 from services.promotions import current_name, journal
 from services.settings import Settings
 from tests.models.test_bundle import poison, truncate
-from tests.services.conftest import NOW
+from tests.services.conftest import NOW, running
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,19 @@ def test_a_rollback_goes_to_what_was_before_and_refuses_what_no_longer_loads(
     with pytest.raises(PromotionRefused, match="sha256"):
         roll_back(settings, NOW)
     assert current_name(settings) == good.name
+
+
+def test_who_waits_is_told_when_the_server_answers_by_the_bundle(
+    settings: Settings, good: Bundle, bad: Bundle, redis_url: str
+) -> None:
+    publish(settings, bad)
+    save(settings, good)
+    with running(settings.model_copy(update={"redis_url": redis_url, "tenant": "waits"})) as app:
+        at = settings.model_copy(update={"port": app.client.base_url.port})
+        report = promote_model(at, good.name, NOW, wait=20.0)
+        assert report["served_after"] > 0
+        assert app.client.get("/v1/models").json()["in_use"] == good.name
+    assert roll_back(at, NOW, wait=0.2)["served_after"] is None  # the server has gone
 
 
 def test_before_the_first_there_is_nothing_to_go_back_to(settings: Settings, good: Bundle) -> None:
