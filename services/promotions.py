@@ -31,7 +31,8 @@ Kind = Literal["first", "promote", "rollback"]
 class Promotion:
     """One change of the bundle in use. at: ISO 8601 in UTC. before: the one in use until then, None for the first.
 
-    figures: what the two were compared by; empty when they were not.
+    forced: something spoke against it, which `reason` tells. figures: what the two were compared by; empty when they
+    were not.
     """
 
     at: str

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from models.counts.fitting import CountsConfig
 from services.cli import main
 from services.settings import Settings, load_settings
 from services.wiring import open_log
@@ -330,6 +332,22 @@ def test_from_experiment_to_traffic_and_back(tasteprint: Tasteprint, tmp_path: P
     assert ended.json()["evaluate"] == "ranking"
     assert set(ended.json()["models"]) == {"popularity"}
     assert ended.err == ""  # no bar where nobody is looking
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{own_home}/mlflow.sqlite")
+    experiments = {found.name: found.experiment_id for found in client.search_experiments()}
+    [evaluated] = client.search_runs([experiments["evaluate ranking"]])
+    assert evaluated.info.status == "FINISHED"
+    assert evaluated.data.metrics["popularity/ndcg_at_10"] == ended.json()["models"]["popularity"]["ndcg@10"]
+    assert {"models": "popularity", "fit": "refit", "data.name": "ring"}.items() <= evaluated.data.params.items()
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", evaluated.data.params["commit"])
+    kept = {path.name for path in (own_home / "mlflow-artifacts" / evaluated.info.run_id / "artifacts").iterdir()}
+    assert kept == {"report.json", "ndcg@10.png"}
+    runs = client.search_runs([experiments["train counts"]], order_by=["attributes.start_time"])
+    assert [run.data.params["seed"] for run in runs] == ["0", "1"]
+    assert runs[0].data.tags["bundle"] == first["model"]
+    assert runs[0].data.params["config.ease.l2"] == str(CountsConfig().ease.l2)
 
 
 def broken_records(settings: Settings, *values: bytes, user: str = "ann") -> None:
