@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from features.errors import UnknownName
+from features.errors import BundleRefused, UnknownName
 from models.bundle import Bundle, load_bundle, save_bundle
 from services.promotions import current_name, put_into_use
 from services.settings import Settings
@@ -40,7 +40,10 @@ def load(settings: Settings, name: str) -> Bundle:
     folder = bundles_folder(settings) / name
     if Path(name).name != name or not folder.is_dir():
         raise UnknownName(f"no bundle {name!r} in {folder.parent}; `tasteprint models list` names those that are")
-    return load_bundle(folder)
+    bundle = load_bundle(folder)
+    if bundle.name != name:
+        raise BundleRefused(f"{folder}: it holds {bundle.name}; a bundle's folder has its name")
+    return bundle
 
 
 def manifest_of(settings: Settings, name: str) -> dict[str, Any]:

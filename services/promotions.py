@@ -31,7 +31,8 @@ Kind = Literal["first", "promote", "rollback"]
 class Promotion:
     """One change of the bundle in use. at: ISO 8601 in UTC. before: the one in use until then, None for the first.
 
-    figures: what the two were compared by; empty when they were not.
+    forced: something spoke against it, which `reason` tells. figures: what the two were compared by; empty when they
+    were not.
     """
 
     at: str
@@ -67,25 +68,18 @@ def pointer(settings: Settings) -> Path:
 def current_name(settings: Settings) -> str | None:
     """The name of the bundle in use, None when none was ever."""
     try:
-        return pointer(settings).read_text().strip()
+        return pointer(settings).read_text(errors="replace").strip()
     except FileNotFoundError:
         return None
 
 
 def journal(settings: Settings) -> list[Promotion]:
-    """Every promotion, oldest first; a line that a crash has cut short is left out."""
+    """Every promotion, oldest first; a line that is none, cut short by a crash, is left out."""
     try:
         lines = _journal_path(settings).read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    promotions = []
-    for line in lines:
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        promotions.append(Promotion(before=value.pop("from"), **value))
-    return promotions
+    return [promotion for promotion in map(_parsed, lines) if promotion is not None]
 
 
 def in_use_before(promotions: Sequence[Promotion], name: str | None) -> list[str]:
@@ -144,6 +138,14 @@ def _locked(settings: Settings) -> Iterator[None]:
     with (folder / "promotions.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _parsed(line: bytes) -> Promotion | None:
+    try:
+        value = orjson.loads(line)
+        return Promotion(before=value.pop("from"), **value)
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def _journal_path(settings: Settings) -> Path:

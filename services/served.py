@@ -81,29 +81,32 @@ class Following:
                 self.answering = Answering(served, self._clock(), refused)
                 return
 
-    def look(self) -> bool:
-        """Looks whether the name in use has changed, and takes it up; whether another bundle answers from now on."""
+    def look(self) -> None:
+        """Looks whether the name in use has changed, and takes its bundle up."""
         seen = self._signature()
         if seen in ((), self._seen):
-            return False
+            return
         self._seen = seen
-        name = current_name(self._settings)
+        try:
+            name = current_name(self._settings)
+        except OSError as error:
+            logger.error("which bundle is in use cannot be read: %s", error)
+            self._kept_out(Refusal(str(pointer(self._settings)), str(error)))
+            return
         served = self.answering.served
         if name is None:
-            return False
+            return
         if served is not None and served.bundle.name == name:
             self._kept_out(None)
-            return False
+            return
         found = self._load(name)
         if isinstance(found, Refusal):
-            self._metrics.model_refusals.inc()
             self._kept_out(found)
-            return False
-        self._metrics.model_swaps.inc()
-        self.answering = Answering(found, self._clock())
-        self._kept_out(None)
+            return
         logger.info("%s answers", name)
-        return True
+        self._metrics.model_swaps.inc()
+        self._metrics.model_refused.set(0)
+        self.answering = Answering(found, self._clock())
 
     def _load(self, name: str) -> Served | Refusal:
         try:
@@ -116,13 +119,15 @@ class Following:
             return Refusal(name, f"{type(error).__name__}: {error}")
 
     def _kept_out(self, refused: Refusal | None) -> None:
-        self.answering = replace(self.answering, refused=refused)
+        if refused is not None:
+            self._metrics.model_refusals.inc()
         self._metrics.model_refused.set(refused is not None)
+        self.answering = replace(self.answering, refused=refused)
 
     def _signature(self) -> tuple[int, ...]:
         """What differs after the file was replaced, without reading it; () when there is none."""
         try:
             found = pointer(self._settings).stat()
-        except FileNotFoundError:
+        except OSError:
             return ()
         return found.st_ino, found.st_mtime_ns, found.st_size

@@ -10,6 +10,7 @@ from typing import Any, Final
 from features.errors import InvalidInput
 from features.events import UserId
 from features.items import parse_item
+from models.bundle import Bundle
 from models.catalogue import Catalogue
 from models.recommender import Pipeline
 from services.api.batching import Batcher
@@ -48,6 +49,7 @@ class Serving:
         self.catalogue = Catalogue()
         self.popularity = LivePopularity(settings.trend_half_life_days * 86_400)
         self._following = Following(settings, self.catalogue, clock, self.metrics)
+        self.answering = self._following.answering
         self._putting = Lock()
         self._backends = backends
         self._ingest = ingest
@@ -102,6 +104,12 @@ class Serving:
         if not self._events_read.is_set():
             problems.append("the newest events are being counted")
         return problems
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The bundle that answers, None for popularity."""
+        served = self.answering.served
+        return None if served is None else served.bundle
 
     def degraded(self) -> list[str]:
         """What answers have to do without; requests may be sent all the same."""
@@ -170,7 +178,7 @@ class Serving:
             refused = answering.refused if answering.served is None else None
             self.recommender.lacking = () if refused is None else (f"the bundle {refused.name}, which is refused",)
             self.recommender.pipeline, self.recommender.popular = pipelines
-            self.answering: Answering = answering
+            self.answering = answering
 
     def _pipelines(self, answering: Answering) -> tuple[Pipeline, Pipeline]:
         """The one that answers, and the one that needs no bundle; the same when there is no bundle."""

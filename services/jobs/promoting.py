@@ -1,6 +1,7 @@
 """Which bundle has the traffic: changed for one that ranks no worse, and changed back."""
 
 import http.client
+import shutil
 import time
 from dataclasses import asdict
 from typing import Any
@@ -52,7 +53,9 @@ def promote_model(
         if against and not force:
             raise PromotionRefused(against)
     reason = f"forced: {against}" if against else ""
-    promotion = put_into_use(settings, name, current, now, forced=force, who=who, figures=figures, reason=reason)
+    promotion = put_into_use(
+        settings, name, current, now, forced=bool(against), who=who, figures=figures, reason=reason
+    )
     return _report(settings, name, promotion, start, wait)
 
 
@@ -131,6 +134,11 @@ def _obtained(settings: Settings, name: str) -> Bundle:
         if registry is not None:
             folder.parent.mkdir(parents=True, exist_ok=True)
             registry.fetch(name, folder)
+            try:
+                return load(settings, name)
+            except BundleRefused:
+                shutil.rmtree(folder)  # so that it is fetched again, and not found here broken
+                raise
     return load(settings, name)
 
 
@@ -142,7 +150,7 @@ def _report(settings: Settings, name: str, promotion: Promotion | None, start: f
     report["seconds"] = round(time.perf_counter() - start, 3)
     if wait:
         served = _served(settings, name, wait)
-        report["served_after"] = None if served is None else round(time.perf_counter() - start, 3)
+        report["served_after"] = round(time.perf_counter() - start, 3) if served else None
     registry = known_registry(settings)
     if registry is not None:
         try:
@@ -152,8 +160,8 @@ def _report(settings: Settings, name: str, promotion: Promotion | None, start: f
     return report
 
 
-def _served(settings: Settings, name: str, seconds: float) -> bool | None:
-    """Whether the server on the settings' port came to answer by this bundle in time; None when it did not."""
+def _served(settings: Settings, name: str, seconds: float) -> bool:
+    """Whether the server on the settings' port comes to answer by this bundle in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection(settings.host, settings.port, timeout=5)
@@ -166,4 +174,4 @@ def _served(settings: Settings, name: str, seconds: float) -> bool | None:
         finally:
             connection.close()
         time.sleep(0.1)
-    return None
+    return False

@@ -60,6 +60,13 @@ def test_what_is_published_is_journalled_and_what_is_saved_is_not_in_use(
     assert names(settings) == [bundle.name for bundle in bundles]
 
 
+def test_a_bundle_in_the_folder_of_another_is_refused(settings: Settings, bundles: tuple[Bundle, Bundle]) -> None:
+    first, second = bundles
+    save(settings, first).rename(settings.home / "models" / second.name)
+    with pytest.raises(BundleRefused, match=first.name):
+        load(settings, second.name)
+
+
 @pytest.mark.parametrize("name", ["../models", "", ".", "a/b"])
 def test_a_name_that_is_a_path_names_no_bundle(settings: Settings, name: str) -> None:
     with pytest.raises(UnknownName):

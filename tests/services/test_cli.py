@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +14,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from models.counts.fitting import CountsConfig
 from services.cli import main
 from services.settings import Settings, load_settings
 from services.wiring import open_log
 from streaming.log import Stream
 from tests.services.conftest import running, wait_until
 
+CHECKOUT = Path(__file__).parents[2]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "OMP_WAIT_POLICY")
 
 
@@ -113,6 +116,12 @@ def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_
     ):
         assert f" {command} " in ended.out
     assert not own_home.exists()
+
+
+def test_neither_a_server_nor_a_promotion_waits_for_what_it_does_not_use() -> None:
+    looked = "import sys, services.running, services.api.app, services.jobs.promoting; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", looked], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert not {"torch", "mlflow", "matplotlib", "faiss", "transformers"} & set(ended.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -323,6 +332,22 @@ def test_from_experiment_to_traffic_and_back(tasteprint: Tasteprint, tmp_path: P
     assert ended.json()["evaluate"] == "ranking"
     assert set(ended.json()["models"]) == {"popularity"}
     assert ended.err == ""  # no bar where nobody is looking
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{own_home}/mlflow.sqlite")
+    experiments = {found.name: found.experiment_id for found in client.search_experiments()}
+    [evaluated] = client.search_runs([experiments["evaluate ranking"]])
+    assert evaluated.info.status == "FINISHED"
+    assert evaluated.data.metrics["popularity/ndcg_at_10"] == ended.json()["models"]["popularity"]["ndcg@10"]
+    assert {"models": "popularity", "fit": "refit", "data.name": "ring"}.items() <= evaluated.data.params.items()
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", evaluated.data.params["commit"])
+    kept = {path.name for path in (own_home / "mlflow-artifacts" / evaluated.info.run_id / "artifacts").iterdir()}
+    assert kept == {"report.json", "ndcg@10.png"}
+    runs = client.search_runs([experiments["train counts"]], order_by=["attributes.start_time"])
+    assert [run.data.params["seed"] for run in runs] == ["0", "1"]
+    assert runs[0].data.tags["bundle"] == first["model"]
+    assert runs[0].data.params["config.ease.l2"] == str(CountsConfig().ease.l2)
 
 
 def broken_records(settings: Settings, *values: bytes, user: str = "ann") -> None:

@@ -1,5 +1,6 @@
 """Putting a bundle into use: compared, refused when it ranks worse, forced, undone."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from features.datasets import load as load_dataset
 from features.errors import BundleRefused, PromotionRefused, UnknownName
 from models.bundle import Bundle, train_counts
 from services.bundles import publish, save
+from services.jobs.models import list_models
 from services.jobs.promoting import promote_model, roll_back
 from services.jobs.training import train_and_register
 from services.promotions import current_name, journal
 from services.settings import Settings
 from tests.models.test_bundle import poison, truncate
-from tests.services.conftest import NOW
+from tests.services.conftest import NOW, running
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +165,32 @@ def test_a_rollback_goes_to_what_was_before_and_refuses_what_no_longer_loads(
     assert current_name(settings) == good.name
 
 
+def test_who_waits_is_told_when_the_server_answers_by_the_bundle(
+    settings: Settings, good: Bundle, bad: Bundle, redis_url: str
+) -> None:
+    publish(settings, bad)
+    save(settings, good)
+    with running(settings.model_copy(update={"redis_url": redis_url, "tenant": "waits"})) as app:
+        at = settings.model_copy(update={"port": app.client.base_url.port})
+        report = promote_model(at, good.name, NOW, wait=20.0)
+        assert report["served_after"] > 0
+        assert app.client.get("/v1/models").json()["in_use"] == good.name
+    assert roll_back(at, NOW, wait=0.2)["served_after"] is None  # the server has gone
+
+
+def test_what_is_on_disk_and_not_registered_is_listed_all_the_same(
+    settings: Settings, good: Bundle, bad: Bundle, ring: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(settings, good)
+    (save(settings, bad) / "manifest.json").write_text("{")
+    list_models(settings, json=True)
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["in_use"] == good.name
+    kinds = {one["name"]: (one["version"], one["kind"], one["data"], one["in_use"]) for one in listed["models"]}
+    assert kinds == {good.name: (None, "counts", str(ring), True), bad.name: (None, "unreadable", "", False)}
+    assert not (settings.home / "mlflow.sqlite").exists()  # to look is not to make tables
+
+
 def test_before_the_first_there_is_nothing_to_go_back_to(settings: Settings, good: Bundle) -> None:
     publish(settings, good)
     with pytest.raises(PromotionRefused, match="nothing was in use"):
@@ -174,6 +202,13 @@ def test_a_registered_bundle_that_is_not_on_this_disk_is_fetched(settings: Setti
     publish(settings, bad)
     report = train_and_register(settings, str(ring), 0)
     shutil.rmtree(settings.home / "models" / report["model"])
+    [registered] = (settings.home / "mlflow-artifacts").rglob("pctm.safetensors")
+    content = registered.read_bytes()
+    registered.write_bytes(content[:-1])
+    for _ in range(2):  # what came broken is not kept
+        with pytest.raises(BundleRefused, match="sha256"):
+            promote_model(settings, report["model"], NOW)
+    registered.write_bytes(content)
     promoted = promote_model(settings, report["model"], NOW)
     assert (promoted["to"], promoted["version"]) == (report["model"], report["version"])
     assert current_name(settings) == report["model"]

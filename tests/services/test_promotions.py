@@ -96,7 +96,8 @@ def test_a_promotion_that_was_journalled_and_did_not_happen_is_not_gone_back_to(
 def test_a_line_that_was_cut_short_is_left_out_and_spoils_no_other(settings: Settings) -> None:
     promote(settings, "one", "two")
     path = settings.home / "models" / "promotions.jsonl"
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes()[:-20])  # as is a line of something else
+    path.write_bytes(b'5\n{"who": "ann"}\n' + path.read_bytes())
     promote(settings, "three")
     assert [promotion.to for promotion in journal(settings)] == ["one", "three"]
     assert current_name(settings) == "three"

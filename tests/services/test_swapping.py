@@ -163,6 +163,21 @@ def test_a_server_that_starts_on_a_bad_bundle_answers_by_the_one_before_it(
         assert app.client.get("/v1/users/nobody/recommendations").json()["degraded"] == []
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"../models\n", None])
+def test_a_name_in_use_that_is_none_starts_a_server_that_answers_by_popularity(
+    settings: Settings, content: bytes | None
+) -> None:
+    place = settings.home / "models" / "current"
+    place.parent.mkdir(parents=True)
+    if content is None:
+        place.mkdir()
+    else:
+        place.write_bytes(content)
+    with running(settings) as app:
+        assert models(app)["in_use"] == "popularity"
+        assert models(app)["refused"] is not None
+
+
 def test_a_server_with_no_good_bundle_answers_by_popularity_and_says_so(
     settings: Settings, bundles: tuple[Bundle, Bundle]
 ) -> None:
