@@ -400,6 +400,7 @@ def test_nobody_has_an_empty_export(tasteprint: Tasteprint) -> None:
         "as_of": None,
         "events": [],
         "items_seen": [],
+        "vectors": [],
     }
 
 
