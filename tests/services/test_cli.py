@@ -101,6 +101,7 @@ def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_
         "up",
         "serve",
         "ingest",
+        "encode",
         "data",
         "train",
         "evaluate",
