@@ -12,6 +12,8 @@ Encoded, a history is the number of its events and then one record an event, new
 The length (of the whole record) stands on both ends: new events are placed from the front, old ones cut off at the
 back, and neither touches what lies between. The array is [item, type, value, session, recommendation, properties]
 without its trailing nulls; the user is in the key.
+
+Shapes: L events of a history.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +22,9 @@ from hashlib import sha1
 from struct import Struct
 from typing import Any, Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from features.events import Event, EventId, ItemId, UserId
 from features.profile import Position
@@ -31,6 +35,7 @@ _HEAD: Final = Struct(">HdH")
 _LENGTHS: Final = Struct(">H8xH")  # the head without the time
 _NULL: Final = ord("n")  # what an array begins with whose first element is null
 _EMPTY: Final = b""
+_FLOAT32_MOST: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,10 @@ class UserHistory:
     def recent_items(self, most: int) -> tuple[ItemId, ...]:
         """The items of the newest `most` events that have one, oldest first; repeated as they occurred."""
         return recent_items(self.encoded, most)
+
+    def recent_events(self, most: int) -> tuple[tuple[ItemId, ...], NDArray[np.float64], NDArray[np.float32]]:
+        """(items, times_L, values_L) of the newest `most` events that have an item, oldest first."""
+        return recent_events(self.encoded, most)
 
 
 def fold(events: Iterable[Event], limit: int, erased_at: float | None = None) -> tuple[Event, ...]:
@@ -93,6 +102,30 @@ def recent_items(encoded: bytes, most: int) -> tuple[ItemId, ...]:
             bodies.append(encoded[start : following - _COUNT.size])
     bodies.reverse()
     return tuple(body[0] for body in orjson.loads(b"[%b]" % b",".join(bodies)))
+
+
+def recent_events(encoded: bytes, most: int) -> tuple[tuple[ItemId, ...], NDArray[np.float64], NDArray[np.float32]]:
+    """(items, times_L, values_L) of the newest `most` events that have an item, oldest first.
+
+    times_L: epoch seconds. values_L: NaN for none; what float32 cannot hold is the greatest that it can.
+    """
+    bodies: list[bytes] = []
+    times: list[float] = []
+    head, size = _HEAD.unpack_from, _HEAD.size
+    following, end = _COUNT.size, len(encoded)
+    while following < end and len(bodies) < most:
+        length, at, id_length = head(encoded, following)
+        start = following + size + id_length
+        following += length
+        if encoded[start + 1] != _NULL:
+            bodies.append(encoded[start : following - _COUNT.size])
+            times.append(at)
+    bodies.reverse()
+    times.reverse()
+    arrays = orjson.loads(b"[%b]" % b",".join(bodies))
+    values = [body[2] if len(body) > 2 else None for body in arrays]  # numpy reads None as NaN
+    values_L = np.array(values, np.float64).clip(-_FLOAT32_MOST, _FLOAT32_MOST).astype(np.float32)
+    return tuple(body[0] for body in arrays), np.array(times, np.float64), values_L
 
 
 def count(encoded: bytes) -> int:

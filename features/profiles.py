@@ -5,6 +5,7 @@ Keys of one user, all in one hash slot (the digest keeps any character of a user
     tp:{TENANT:DIGEST}:h   string      the history, encoded as features/history.py says
     tp:{TENANT:DIGEST}:s   sorted set  every item ever seen -> newest time, never trimmed
     tp:{TENANT:DIGEST}:m   hash        log positions applied, the time of an erasure
+    tp:{TENANT:DIGEST}:v   string      vectors of two models, encoded as features/vectors.py says
 
 Keys of a tenant: `tp:{TENANT}:items` (the catalogue) and `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on).
 """
@@ -28,11 +29,13 @@ from features.errors import StoreUnavailable
 from features.events import Event, ItemId, UserDigest, UserId, user_digest
 from features.history import UserHistory, encode, seen_items
 from features.items import Item, encode_item, parse_item, version
-from features.profile import Position
+from features.profile import Position, UserVector
+from features.vectors import decode_vectors, encode_vector, vector_of
 
 HISTORY_LIMIT: Final = 500
 SEEN_READ: Final = 10_000
 _TIME: Final = Struct(">d")
+_Command = tuple[str | int, ...]
 _VERSION_BYTES: Final = 24  # time f64 and content hash, in front of an item's JSON: they compare as bytes
 
 
@@ -74,6 +77,7 @@ class ProfileStore:
         self._limit = limit
         self._own = threading.local()
         self._apply = _Script(client, "apply.lua")
+        self._vector = _Script(client, "vector.lua")
         self._upsert = _Script(client, "upsert.lua")
 
     def apply(self, batches: Sequence[UserBatch]) -> int:
@@ -89,12 +93,40 @@ class ProfileStore:
 
         Of what a user has seen, the newest SEEN_READ items: who has seen more is a robot, and would make others wait.
         """
-        commands: list[tuple[str | int, ...]] = []
+        commands: list[_Command] = []
         for user in users:
-            history, seen, meta = self._keys(user_digest(user))
-            commands += ("GET", history), ("ZRANGE", seen, -SEEN_READ, -1), ("HGETALL", meta)
+            commands += self._read_commands(user)
         replies = iter(self._send(commands))
         return [_history(user, *found) for user, *found in zip(users, replies, replies, replies, strict=True)]
+
+    def read_with_vectors(self, users: Sequence[UserId], model: str) -> list[tuple[UserHistory, UserVector | None]]:
+        """The same, each with the model's vector, in the same round trip.
+
+        A vector is that of its history when both have one `as_of`; else it is stale, and newer events are not in it.
+        """
+        commands: list[_Command] = []
+        for user in users:
+            commands += *self._read_commands(user), ("GET", self._vectors_key(user_digest(user)))
+        replies = iter(self._send(commands))
+        return [
+            (_history(user, *found), vector_of(vectors or b"", model))
+            for user, *found, vectors in zip(users, replies, replies, replies, replies, strict=True)
+        ]
+
+    def write_vectors(self, vectors: Sequence[tuple[UserId, UserVector]]) -> int:
+        """Stores each vector whose `as_of` is that of its user's profile, one script a user; how many were stored.
+
+        One that comes late, after another event or an erasure was applied, changes nothing. A user has room for two
+        models: a third takes the place of the one that was written longer ago. Any call may be repeated. Raises
+        InvalidInput, before anything is stored, for a vector that is no row of finite float32.
+        """
+        return sum(self._vector.run([self._vector_call(user, vector) for user, vector in vectors]))
+
+    def vectors(self, user: UserId) -> tuple[UserVector, ...]:
+        """Every vector stored for this user, stale ones too."""
+        with _translated():
+            stored: Any = self._client.get(self._vectors_key(user_digest(user)))
+        return decode_vectors(stored or b"")
 
     def upsert_items(self, items: Iterable[Item]) -> int:
         """Puts versions of items into the catalogue; how many were newer than what was there."""
@@ -141,7 +173,8 @@ class ProfileStore:
     def memory(self, user: UserId) -> int:
         """Bytes that the server spends on this user, keys and bookkeeping included."""
         with _translated():
-            keys = self._keys(user_digest(user))
+            digest = user_digest(user)
+            keys = (*self._keys(digest), self._vectors_key(digest))
             return sum(self._client.memory_usage(key, samples=0) or 0 for key in keys)
 
     def rewrite_append_only_file(self) -> bool:
@@ -171,7 +204,7 @@ class ProfileStore:
     def close(self) -> None:
         self._client.close()
 
-    def _send(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
+    def _send(self, commands: Sequence[_Command]) -> list[Any]:
         """The raw replies of commands sent together: what a client's pipeline does, at a third of its time."""
         packed = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # its stub knows tuples of one
         with _translated():
@@ -197,11 +230,26 @@ class ProfileStore:
         field = f"{batch.last.log_id}:{batch.last.partition}"
         erased = "" if batch.erased_at is None else repr(batch.erased_at)
         folded = encode(batch.events, self._limit, batch.erased_at)
-        return self._keys(batch.user), (self._limit, field, batch.last.offset, erased, folded, *seen)
+        # An erasure takes the vectors with it; no other batch touches their key.
+        keys = self._keys(batch.user) + (() if batch.erased_at is None else (self._vectors_key(batch.user),))
+        return keys, (self._limit, field, batch.last.offset, erased, folded, *seen)
+
+    def _vector_call(self, user: UserId, vector: UserVector) -> tuple[Sequence[str], Sequence[Any]]:
+        digest, as_of = user_digest(user), vector.as_of
+        field = f"{as_of.log_id}:{as_of.partition}"
+        keys = (self._keys(digest)[2], self._vectors_key(digest))
+        return keys, (field, as_of.offset, vector.model, encode_vector(vector))
+
+    def _read_commands(self, user: UserId) -> tuple[_Command, ...]:
+        history, seen, meta = self._keys(user_digest(user))
+        return ("GET", history), ("ZRANGE", seen, -SEEN_READ, -1), ("HGETALL", meta)
 
     def _keys(self, user: UserDigest) -> tuple[str, str, str]:
         prefix = f"tp:{{{self._tenant}:{user}}}:"
         return f"{prefix}h", f"{prefix}s", f"{prefix}m"
+
+    def _vectors_key(self, user: UserDigest) -> str:
+        return f"tp:{{{self._tenant}:{user}}}:v"
 
     def _checkpoint_key(self, group: str) -> str:
         return f"tp:{{{self._tenant}}}:checkpoint:{group}"

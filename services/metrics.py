@@ -10,6 +10,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from services.encode import Encoded
 from streaming.ingest import Applied
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asked for
@@ -63,6 +64,15 @@ class Metrics:
         self.model_refused = Gauge(
             "tasteprint_model_refused", "1 while the bundle in use by name is kept out.", registry=self.registry
         )
+        self.vectors = Counter(
+            "tasteprint_user_vectors_total",
+            "Vectors of users that answers needed: stored by the encode worker, or computed on request.",
+            ["source"],
+            registry=self.registry,
+        )
+        self.encoded = Counter(
+            "tasteprint_encoded_vectors_total", "Vectors that the encode worker stored.", registry=self.registry
+        )
         self.degraded = Counter(
             "tasteprint_degraded_total", "Answers that did without something.", registry=self.registry
         )
@@ -81,6 +91,15 @@ class Metrics:
         self.records.labels(applied.stream).inc(applied.records)
         self.dead_letters.labels(applied.stream).inc(applied.dead)
         self.newest_applied.labels(applied.stream).set(applied.last_appended)
+
+    def encode(self, encoded: Encoded) -> None:
+        """Counts one batch of the encode worker."""
+        self.encoded.inc(encoded.written)
+
+    def used_vectors(self, stored: int, computed: int) -> None:
+        """Counts where the vectors of one batch of answers came from."""
+        self.vectors.labels("stored").inc(stored)
+        self.vectors.labels("computed").inc(computed)
 
     def expose(self) -> tuple[bytes, str]:
         """The registry's text and its media type."""

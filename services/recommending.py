@@ -1,6 +1,10 @@
 """Answering: from who asks to the JSON of a recommendation, with a simpler answer when something fails.
 
-One batch of asks is one round trip to the profile store and one call of the pipeline.
+One batch of asks is one round trip to the profile store and one call of the pipeline. Where the pipeline has an
+encoder, the round trip brings the users' stored vectors too: one that has seen as much as its history is used, and the
+pipeline encodes the other histories of the batch together.
+
+Shapes: L events of a history, D dimensions.
 """
 
 import logging
@@ -10,11 +14,14 @@ from itertools import count
 from secrets import token_hex
 from typing import Any, Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from features.errors import StoreUnavailable
 from features.events import Event, ItemId, UserId
-from features.history import UserHistory, fold, seen_items
+from features.history import UserHistory, encode, seen_items
+from features.profile import UserVector
 from features.profiles import CircuitBreaker, ProfileStore
 from models.catalogue import Catalogue
 from models.recommender import HISTORY_LENGTH, Candidate, Pipeline, Query, Recommendation
@@ -50,6 +57,9 @@ class _Known:
     seen: frozenset[ItemId] = frozenset()
     as_of: str | None = None
     problems: tuple[str, ...] = field(default=())
+    times_L: NDArray[np.float64] | None = None
+    values_L: NDArray[np.float32] | None = None
+    vector_D: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,8 @@ class Recommender:
     """Answers batches of asks from one thread at a time; `pipeline` may be swapped whole at any moment.
 
     popular: what answers when the pipeline fails; it needs neither a bundle nor a history. variants: the experiment
-    that is on; without one the pipeline answers everybody. lacking: what every answer has to do without.
+    that is on; without one the pipeline answers everybody. lacking: what every answer has to do without. on_vectors:
+    told how many stored vectors a batch used, and how many histories had to be encoded.
     """
 
     def __init__(
@@ -79,6 +90,7 @@ class Recommender:
         history_limit: int,
         on_degraded: Callable[[], None],
         variants: Variants | None = None,
+        on_vectors: Callable[[int, int], None] = lambda used, computed: None,
     ) -> None:
         self.pipeline = pipeline
         self.popular = popular
@@ -90,12 +102,14 @@ class Recommender:
         self._clock = clock
         self._history_limit = history_limit
         self._on_degraded = on_degraded
+        self._on_vectors = on_vectors
         self._breaker = CircuitBreaker()
         self._ids = (f"{_PROCESS}-{number:x}" for number in count())
 
     def answer(self, asks: Sequence[Ask]) -> list[bytes]:
         """The JSON of each answer, in order."""
-        known = self._known(asks)
+        pipeline = self.pipeline  # one for the whole batch: a vector fits the pipeline whose model made it
+        known = self._known(asks, pipeline.encoder_model)
         queries = [
             Query(
                 ask.user,
@@ -108,10 +122,13 @@ class Recommender:
                 None,
                 None,
                 ask.list_removed,
+                who.times_L,
+                who.values_L,
+                who.vector_D,
             )
             for ask, who in zip(asks, known, strict=True)
         ]
-        answered = self._recommend(asks, queries)
+        answered = self._recommend(pipeline, asks, queries)
         lacking = tuple(f"answered without {what}" for what in self.lacking)
         now = self._clock()
         answers = []
@@ -128,62 +145,95 @@ class Recommender:
         """Items similar to one, as they stand in JSON; empty for an item nobody knows."""
         return [self._item(candidate) for candidate in self.pipeline.similar([item], k)[0]]
 
-    def _known(self, asks: Sequence[Ask]) -> list[_Known]:
+    def _known(self, asks: Sequence[Ask], model: str | None) -> list[_Known]:
         """What is known about each, in one round trip; without the store everybody is new, and the answer says so."""
         users = [ask.user for ask in asks if ask.user != ANONYMOUS]
         problems: tuple[str, ...] = ()
-        histories: dict[UserId, UserHistory] = {}
+        read: dict[UserId, tuple[UserHistory, UserVector | None]] = {}
         if users:
             try:
                 with self._breaker.guard():
-                    histories = dict(zip(users, self._store.read(users), strict=True))
+                    read = dict(zip(users, self._read(users, model), strict=True))
             except StoreUnavailable as error:
                 problems = (f"answered without the user's history: {error}",)
-        return [self._who(ask, histories.get(ask.user), problems) for ask in asks]
+        encodes = model is not None or (self.variants is not None and self.variants.encodes)
+        known = [self._who(ask, read.get(ask.user), problems, encodes=encodes) for ask in asks]
+        if model is not None:
+            used = sum(who.vector_D is not None for who in known)
+            self._on_vectors(used, sum(bool(who.history) for who in known) - used)
+        return known
 
-    def _who(self, ask: Ask, history: UserHistory | None, problems: tuple[str, ...]) -> _Known:
+    def _read(self, users: Sequence[UserId], model: str | None) -> Sequence[tuple[UserHistory, UserVector | None]]:
+        if model is None:
+            return [(history, None) for history in self._store.read(users)]
+        return self._store.read_with_vectors(users, model)
+
+    def _who(
+        self,
+        ask: Ask,
+        read: tuple[UserHistory, UserVector | None] | None,
+        problems: tuple[str, ...],
+        *,
+        encodes: bool,
+    ) -> _Known:
+        """encodes: whether some pipeline that may answer has an encoder, which wants times and values too."""
         if ask.user == ANONYMOUS:
-            events = fold(ask.events, self._history_limit)
-            items = tuple(event.item for event in events if event.item is not None)
-            return _Known(items[-HISTORY_LENGTH:], frozenset(seen_items(ask.events)))
-        if history is None:
+            encoded = encode(ask.events, self._history_limit)
+            history, vector = UserHistory(ANONYMOUS, encoded, frozenset(seen_items(ask.events))), None
+        elif read is None:
             return _Known(problems=problems)
+        else:
+            history, vector = read
         as_of = None if history.as_of is None else str(history.as_of)
-        return _Known(history.recent_items(HISTORY_LENGTH), history.seen, as_of)
+        if not encodes:
+            return _Known(history.recent_items(HISTORY_LENGTH), history.seen, as_of)
+        items, times_L, values_L = history.recent_events(HISTORY_LENGTH)
+        vector_D = vector.vector_D if vector is not None and vector.as_of == history.as_of else None
+        return _Known(items, history.seen, as_of, (), times_L, values_L, vector_D)
 
-    def _recommend(self, asks: Sequence[Ask], queries: Sequence[Query]) -> list[_Answered]:
+    def _recommend(self, current: Pipeline, asks: Sequence[Ask], queries: Sequence[Query]) -> list[_Answered]:
         """Each ask's answer, by the pipeline of its variant when an experiment is on."""
+        model = current.encoder_model
         if self.variants is None:
-            return self._by(Route(self.pipeline), asks, queries)
+            return self._by(Route(current), asks, queries, model)
         parts: dict[str, list[int]] = {}
         for place, ask in enumerate(asks):
             parts.setdefault(self.variants.part(ask.user, ranks=ask.rank is not None), []).append(place)
-        current, popular = self.pipeline, self.popular
+        popular = self.popular
         answered: dict[int, _Answered] = {}
         for part, places in parts.items():
             route = self.variants.route(part, current, popular)
-            done = self._by(route, [asks[place] for place in places], [queries[place] for place in places])
+            done = self._by(route, [asks[place] for place in places], [queries[place] for place in places], model)
             answered |= zip(places, done, strict=True)
         return [answered[place] for place in range(len(asks))]
 
-    def _by(self, route: Route, asks: Sequence[Ask], queries: Sequence[Query]) -> list[_Answered]:
+    def _by(self, route: Route, asks: Sequence[Ask], queries: Sequence[Query], model: str | None) -> list[_Answered]:
         try:
-            return self._answered(route, asks, queries)
+            return self._answered(route, asks, queries, model)
         except Exception as error:
             logger.exception("the pipeline failed, answering by popularity")
             problems = (*route.problems, f"answered by popularity: {type(error).__name__}")
-            return self._answered(replace(route, pipeline=self.popular, rival=None, problems=problems), asks, queries)
+            return self._answered(
+                replace(route, pipeline=self.popular, rival=None, problems=problems), asks, queries, model
+            )
 
-    def _answered(self, route: Route, asks: Sequence[Ask], queries: Sequence[Query]) -> list[_Answered]:
-        first = self._run(route.pipeline, asks, queries)
+    def _answered(
+        self, route: Route, asks: Sequence[Ask], queries: Sequence[Query], model: str | None
+    ) -> list[_Answered]:
+        first = self._run(route.pipeline, asks, queries, model)
         if route.rival is None or self.variants is None:
             return [_Answered(recommendation, route.exposure, route.problems) for recommendation in first]
-        both = first, self._run(route.rival, asks, queries)
+        both = first, self._run(route.rival, asks, queries, model)
         drafted = interleaved(self.variants.experiment, both, [ask.k for ask in asks])
         return [_Answered(recommendation, exposure, route.problems) for recommendation, exposure in drafted]
 
     @staticmethod
-    def _run(pipeline: Pipeline, asks: Sequence[Ask], queries: Sequence[Query]) -> list[Recommendation]:
+    def _run(
+        pipeline: Pipeline, asks: Sequence[Ask], queries: Sequence[Query], model: str | None
+    ) -> list[Recommendation]:
+        """model: whose vectors the queries carry; another pipeline does not get to see them."""
+        if pipeline.encoder_model != model:
+            queries = [replace(query, vector_D=None) for query in queries]
         lists = [place for place, ask in enumerate(asks) if ask.rank is None]
         ranks = [place for place, ask in enumerate(asks) if ask.rank is not None]
         done: dict[int, Recommendation] = {}

@@ -6,16 +6,19 @@ import signal
 import socket
 import sys
 import time
+from contextlib import closing
+from threading import Event as Signal
 from typing import Any, Final
 
 import uvicorn
 
-from features.errors import CannotListen
+from features.errors import CannotListen, UnknownName
 from services.ingesting import start_ingest
 from services.settings import Settings
 from services.threads import Threads
 from services.wiring import backends
 from streaming.ingest import Applied
+from streaming.log import Stream
 
 GC_OBJECTS: Final = 50_000
 SWITCH_SECONDS: Final = 0.001  # how long a background thread may keep a request waiting for the interpreter
@@ -82,3 +85,45 @@ def run_ingest(settings: Settings, *, until_end: bool) -> dict[str, Any]:
     counts["seconds"] = round(time.perf_counter() - start, 3)
     counts["problems"] = threads.problems()
     return counts
+
+
+def run_encode(settings: Settings, *, until_end: bool) -> dict[str, Any]:
+    """Keeps users' vectors fresh until a signal comes or, with until_end, until the log's end; what was done.
+
+    Raises UnknownName when there is no bundle with an encoder and none is waited for, LogUnavailable when another
+    process is encoding already.
+    """
+    from models.catalogue import Catalogue
+    from models.recommender import Pipeline
+    from services.encode import GROUP, Encoded, follow
+    from services.metrics import Metrics
+    from services.served import Following
+
+    stop, done, start = Signal(), Encoded(), time.perf_counter()
+    bundles = Following(settings, Catalogue(), time.time, Metrics())
+    bundles.start()
+
+    def current() -> Pipeline | None:
+        bundles.look()
+        served = bundles.answering.served
+        return None if served is None else served.pipeline
+
+    def report(encoded: Encoded) -> None:
+        nonlocal done
+        done += encoded
+
+    pipeline = current()
+    if until_end and (pipeline is None or pipeline.encoder_model is None):
+        raise UnknownName("no bundle with an encoder is in use; train one with `tasteprint train encoder`")
+    with backends(settings) as opened, closing(opened.log.consumer(Stream.EVENTS, GROUP)) as consumer:
+        for signalled in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signalled, lambda *_: stop.set())
+        left = follow(consumer, opened.patient, current, stop, until_end=until_end, report=report)
+    return {
+        "events": done.records,
+        "users": done.users,
+        "written": done.written,
+        "failed": done.failed,
+        "not_applied": left,
+        "seconds": round(time.perf_counter() - start, 3),
+    }

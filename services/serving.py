@@ -14,6 +14,7 @@ from models.bundle import Bundle
 from models.catalogue import Catalogue
 from models.recommender import Pipeline
 from services.api.batching import Batcher
+from services.encode import start_encoding
 from services.erasing import erase
 from services.impressions import ImpressionWriter
 from services.ingesting import start_ingest
@@ -27,6 +28,7 @@ from services.variants import Variants
 from services.wiring import Backends
 from streaming.log import Record, Stream
 
+AT_ONCE_BESIDE: Final = 32  # users encoded together where requests want the processor too
 REFRESH_SECONDS: Final = 1.0  # between two looks at what is popular now
 LOOK_SECONDS: Final = 0.5  # between two looks at which bundle is in use
 
@@ -80,11 +82,16 @@ class Serving:
             self.settings.history_limit,
             self.metrics.degraded.inc,
             self.variants,
+            on_vectors=self.metrics.used_vectors,
         )
         self._put()
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
         self._follow(Stream.EVENTS, self._take_events, self._events_read)
+        if self._ingest and self.settings.encode:
+            start_encoding(
+                self._backends, self._threads, lambda: self.recommender.pipeline, AT_ONCE_BESIDE, self.metrics.encode
+            )
         self._threads.start("watching what is popular", self._refresh)
         self._threads.start("following the bundle in use", self._follow_bundle)
         return self

@@ -43,7 +43,8 @@ class Variants:
     load: makes the pipeline of a bundle's name. A bundle that is missing or refused must not keep a server from its
     start, nor let an experiment go on in which one variant is not what it is called: then the experiment is off here,
     everybody is answered by the pipeline in use, nothing is logged as an exposure, and the answers to those who should
-    have had the missing pipeline say so. `problems` has the reason, by bundle.
+    have had the missing pipeline say so. `problems` has the reason, by bundle; `encodes` says whether one that answers
+    for a named bundle has an encoder.
     """
 
     def __init__(self, experiment: Experiment, load: Callable[[str], Pipeline]) -> None:
@@ -60,6 +61,7 @@ class Variants:
                 self.problems[bundle] = f"{bundle}: {type(error).__name__}: {error}"
                 logger.exception("experiment %s is off", experiment.name)
         self._live: Mapping[str, Pipeline] = self._trained
+        self.encodes = any(pipeline.encoder_model is not None for pipeline in self._trained.values())
 
     def take_live(self, counts: Mapping[ItemId, float], decayed: Mapping[ItemId, float]) -> None:
         """Puts what is popular now into the pipelines of named bundles."""

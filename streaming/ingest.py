@@ -107,7 +107,7 @@ def follow(
     tries again every RETRY_SECONDS and goes no further; other errors rise. `report` is called after each batch.
     """
     group = f"{group}:{consumer.stream}"  # offsets of two streams do not compare
-    _resume(consumer, store, group, stop)
+    resume(consumer, store, group, stop)
     with ThreadPoolExecutor(1, thread_name_prefix="apply") as applier:
         in_flight: Future[Applied | None] | None = None
         read: list[Record] = []
@@ -188,7 +188,7 @@ def _finish(
         report(applied)
 
 
-def _resume(consumer: Consumer, store: ProfileStore, group: str, stop: Signal) -> None:
+def resume(consumer: Consumer, store: ProfileStore, group: str, stop: Signal) -> None:
     """Goes back a little before the checkpoints; a partition without one in this log starts at its beginning."""
     while not stop.is_set():
         try:

@@ -20,11 +20,16 @@ def export_user(settings: Settings, user: str) -> dict[str, Any]:
     """What the profile store keeps about a user, ready for JSON."""
     with backends(settings) as opened:
         [history] = opened.patient.read([UserId(user)])
+        vectors = opened.patient.vectors(UserId(user))
     return {
         "user_id": user,
         "as_of": None if history.as_of is None else str(history.as_of),
         "events": [orjson.Fragment(encode_event(event)) for event in history.events],
         "items_seen": sorted(history.seen),
+        "vectors": [
+            {"model": vector.model, "as_of": str(vector.as_of), "dimensions": len(vector.vector_D)}
+            for vector in vectors
+        ],
     }
 
 

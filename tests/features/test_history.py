@@ -1,14 +1,16 @@
 """The fold, against an oracle that keeps everything and looks for the answer at the end."""
 
 import hashlib
+import math
 import random
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies_of_events import USER, events
 
 from features.events import Event, EventId, ItemId
-from features.history import UserHistory, count, decode, encode, fold, recent_items, seen_items
+from features.history import UserHistory, count, decode, encode, fold, recent_events, recent_items, seen_items
 
 
 def event(identity: str, at: float, item: str | None = "x", **more: object) -> Event:
@@ -78,6 +80,26 @@ def test_recent_items_are_those_of_the_newest_events_that_have_one(given_events:
     assert list(recent_items(encoded, most)) == (items[-most:] if most else [])
 
 
+@given(events(), st.integers(0, 12))
+def test_recent_events_are_the_newest_that_have_an_item_with_their_times_and_values(
+    given_events: list[Event], most: int
+) -> None:
+    encoded = encode(given_events, 100)
+    kept = [e for e in decode(USER, encoded) if e.item is not None]
+    kept = kept[-most:] if most else []
+    items, times_L, values_L = recent_events(encoded, most)
+    assert items == tuple(e.item for e in kept) == recent_items(encoded, most)
+    assert times_L.tolist() == [e.at for e in kept]
+    assert [None if math.isnan(value) else value for value in values_L.tolist()] == [e.value for e in kept]
+    assert (times_L.dtype, values_L.dtype) == (np.float64, np.float32)
+
+
+def test_a_value_that_float32_cannot_hold_is_the_greatest_that_it_can() -> None:
+    kept = [Event(EventId(f"e{n}"), USER, ItemId("x"), "pay", value, n) for n, value in enumerate([1e300, -1e300, 3])]
+    most = float(np.finfo(np.float32).max)
+    assert recent_events(encode(kept, 9), 9)[2].tolist() == [most, -most, 3.0]
+
+
 def test_seen_items_keep_the_newest_time_and_outlive_the_trim() -> None:
     seen = seen_items([event("a", 5.0, "x"), event("b", 3.0, "x"), event("c", 1.0, "y"), event("d", 9.0, None)])
     assert seen == {"x": 5.0, "y": 1.0}
@@ -86,6 +108,7 @@ def test_seen_items_keep_the_newest_time_and_outlive_the_trim() -> None:
 def test_an_unknown_user_has_an_empty_history() -> None:
     assert UserHistory(USER).events == ()
     assert UserHistory(USER).recent_items(10) == ()
+    assert [len(part) for part in UserHistory(USER).recent_events(10)] == [0, 0, 0]
 
 
 def test_a_record_is_as_compact_as_documented() -> None:

@@ -104,6 +104,7 @@ def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_
         "up",
         "serve",
         "ingest",
+        "encode",
         "data",
         "train",
         "evaluate",
@@ -425,6 +426,7 @@ def test_nobody_has_an_empty_export(tasteprint: Tasteprint) -> None:
         "as_of": None,
         "events": [],
         "items_seen": [],
+        "vectors": [],
     }
 
 

@@ -2,6 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.encode import Encoded
 from services.metrics import Metrics
 from streaming.ingest import Applied
 from streaming.log import Stream
@@ -43,6 +44,17 @@ def test_what_was_applied_is_counted_by_stream_and_dated() -> None:
     assert found["tasteprint_ingested_records_total", "items"] == 3
     assert found["tasteprint_dead_letters_total", "events"] == 1
     assert found["tasteprint_ingest_newest_timestamp_seconds", "events"] == 2000
+
+
+def test_where_vectors_came_from_is_counted() -> None:
+    metrics = Metrics()
+    metrics.used_vectors(3, 1)
+    metrics.used_vectors(0, 4)
+    metrics.encode(Encoded(records=9, users=5, written=4))
+    found = samples(metrics)
+    assert found["tasteprint_user_vectors_total", "stored"] == 3
+    assert found["tasteprint_user_vectors_total", "computed"] == 5
+    assert found["tasteprint_encoded_vectors_total",] == 4
 
 
 def test_every_metric_is_ours_by_name_and_says_what_it_is() -> None:
