@@ -19,11 +19,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from features.errors import BundleRefused, InvalidInput
+from models.inner_products import Vectors, checked, on_sphere, products, recall_of, sample
 
 logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells which of its builds it tries
 import faiss  # noqa: E402
 
-# Reading 5 million numbers (78,000 items of 64) takes one core 0.8 ms: up to there exact search needs no substitute.
+# Reading 5 million numbers (78,000 items of 64) takes one core 0.5 to 0.8 ms: exact search needs no substitute there.
 FLAT_NUMBERS: Final = 5_000_000
 LISTS: Final = 2.0  # times the root of N: choosing lists and reading them then cost about the same
 LIST_SAMPLE: Final = 64  # items a list that k-means learns from; more changed no recall that was measured
@@ -35,9 +36,6 @@ RECALL_FLOOR: Final = 0.95
 RECALL_AT: Final = 10
 K_MOST: Final = 2048  # items, and lists, of a GPU's search, and so of every one
 ONE_THREAD: Final = 16  # queries up to which waking other threads costs more than they bring
-_GREATEST: Final = 1e15  # of a number in a vector, so that no product of two vectors overflows
-
-Vectors = NDArray[np.float32]
 
 
 class Kind(StrEnum):
@@ -50,8 +48,8 @@ def kind_for(n_items: int, width: int) -> Kind:
     """Flat while exact search takes less than about a millisecond, IVF beyond.
 
     HNSW is built when it is named. User vectors do not lie among the items, and a graph of items leads them astray: on
-    a million noisy copies of an encoder's vectors (`bench retrieval`) it needs 2 ms for a recall@10 of .94 and 150 s
-    to build, where IVF takes 0.1 ms for .99 and 15 s.
+    100,000 noisy copies of an encoder's vectors (`bench retrieval`) it takes 0.5 ms for a recall@10 of .988, 9 s to
+    build and 528 bytes an item, IVF 0.1 ms for .999, 1 s and 270 bytes; and it falls further behind with their number.
     """
     return Kind.FLAT if n_items * width <= FLAT_NUMBERS else Kind.IVF
 
@@ -93,7 +91,7 @@ class ItemIndex:
         """The queries as this index takes them. Raises InvalidInput as `search` does."""
         if not 1 <= k <= K_MOST:
             raise InvalidInput("k", f"{k} was given; 1 to {K_MOST} will do")
-        return _checked("queries", queries_BD, self.width)
+        return checked("queries", queries_BD, self.width)
 
     @property
     def bytes_per_item(self) -> float:
@@ -125,19 +123,19 @@ class ItemIndex:
         Raises BundleRefused: the index is of another number or width of vectors, of other vectors or in another order,
         or its recall is below the floor.
         """
-        vectors_ND = _checked("vectors", vectors_ND, None)
+        vectors_ND = checked("vectors", vectors_ND, None)
         if vectors_ND.shape != (len(self), self.width):
             raise BundleRefused(
                 f"the index holds {len(self)} vectors of {self.width}, not {list(vectors_ND.shape)}; build it again"
             )
-        queries_QD = _sample(vectors_ND if queries_QD is None else _checked("queries", queries_QD, self.width))
+        queries_QD = sample(vectors_ND if queries_QD is None else checked("queries", queries_QD, self.width), SAMPLE)
         if not len(self) or not len(queries_QD):
             return 1.0
         rows_QK, scores_QK = self.search(queries_QD, min(RECALL_AT, len(self)))
-        true_QK = _products(queries_QD, vectors_ND, rows_QK)
+        true_QK = products(queries_QD, vectors_ND, rows_QK)
         if not np.allclose(scores_QK, true_QK, rtol=1e-3, atol=1e-4 * float(np.abs(true_QK).max())):
             raise BundleRefused("the index was built of other vectors, or in another order of rows; build it again")
-        recall = _recall(true_QK, _exact(queries_QD, vectors_ND, true_QK.shape[1]))
+        recall = recall_of(true_QK, _exact(queries_QD, vectors_ND, true_QK.shape[1]))
         if recall < floor:
             raise BundleRefused(
                 f"the index finds {recall:.3f} of what exact search finds, less than {floor}; "
@@ -146,27 +144,22 @@ class ItemIndex:
         return recall
 
     def to_bytes(self) -> bytes:
-        """A safetensors file: faiss's own bytes, their sha256, and the greatest norm."""
-        content = faiss.serialize_index(self._index)
-        return save(
-            {
-                "index": content,
-                "sha256": np.frombuffer(sha256(content.data).digest(), np.uint8),
-                "longest": np.array([self.longest], np.float64),
-            }
-        )
+        """A safetensors file: faiss's own bytes, the greatest norm, and the sha256 of both."""
+        content, longest_1 = faiss.serialize_index(self._index), np.array([self.longest])
+        return save({"index": content, "longest": longest_1, "sha256": _digest(content, longest_1)})
 
     @classmethod
     def from_bytes(cls, content: bytes, threads: int = 1) -> "ItemIndex":
         """The index that `to_bytes` wrote. Raises BundleRefused when a byte is missing or altered."""
         try:
             parts = load(content)
-            held = parts["index"]
-            if sha256(held.data).digest() != parts["sha256"].tobytes():
+            held, longest_1 = parts["index"], parts["longest"]
+            # Before faiss reads it: it would take the rows and links of altered bytes at their word.
+            if not np.array_equal(parts["sha256"], _digest(held, longest_1)):
                 raise BundleRefused("the item index is corrupt: its sha256 is another; build it again")
             index = faiss.deserialize_index(held)
-            longest = float(parts["longest"][0])
-        except (SafetensorError, KeyError, IndexError, RuntimeError) as error:
+            longest = float(longest_1[0])
+        except (SafetensorError, KeyError, RuntimeError) as error:
             raise BundleRefused(f"no item index can be read: {error}; build it again") from None
         kinds = {faiss.IndexFlat: Kind.FLAT, faiss.IndexHNSWFlat: Kind.HNSW, faiss.IndexIVFFlat: Kind.IVF}
         kind = next((kind for of, kind in kinds.items() if isinstance(index, of)), None)
@@ -210,7 +203,7 @@ def build(
     scaled to that norm with a zero in its place: the nearest are then those of the greatest product (Bachrach et al.,
     2014). Without it a few long items would attract every query.
     """
-    vectors_ND = _checked("vectors", vectors_ND, None)
+    vectors_ND = checked("vectors", vectors_ND, None)
     n_items, width = vectors_ND.shape
     kind = kind or kind_for(n_items, width)
     faiss.omp_set_num_threads(threads)
@@ -225,9 +218,9 @@ def build(
         index.add(vectors_ND)
     else:
         longest = float(np.linalg.norm(vectors_ND, axis=1).max()) or 1.0
-        index = _lists(_on_sphere(vectors_ND, longest))
+        index = _lists(on_sphere(vectors_ND, longest))
     built = ItemIndex(kind, width, longest, threads, index)
-    _calibrate(built, vectors_ND, vectors_ND if queries_QD is None else _checked("queries", queries_QD, width))
+    _calibrate(built, vectors_ND, vectors_ND if queries_QD is None else checked("queries", queries_QD, width))
     return built
 
 
@@ -257,60 +250,32 @@ def _lists(vectors_ND: Vectors) -> Any:
     return index
 
 
-def _on_sphere(vectors_ND: Vectors, longest: float) -> Vectors:
-    """The vectors with one more coordinate, that gives all of them the norm of the longest."""
-    squares_N = np.einsum("nd,nd->n", vectors_ND, vectors_ND, dtype=np.float64)
-    rest_N = np.sqrt(np.maximum(longest**2 - squares_N, 0.0))
-    return np.concatenate([vectors_ND, rest_N[:, None].astype(np.float32)], axis=1)
-
-
 def _calibrate(built: ItemIndex, vectors_ND: Vectors, queries_QD: Vectors) -> None:
     """Doubles the effort of a search until its recall on a sample of the queries is enough, or no more can be done."""
-    queries_QD = _sample(queries_QD)
+    queries_QD = sample(queries_QD, SAMPLE)
     if built.kind is Kind.FLAT or not len(queries_QD):
         return
     k = min(RECALL_AT, len(built))
     exact_QK = _exact(queries_QD, vectors_ND, k)
-    effort, most = (8, min(built._index.nlist, K_MOST)) if built.kind is Kind.IVF else (32, len(built))
+    effort, most = (8, built._index.nlist) if built.kind is Kind.IVF else (32, len(built))
+    most = min(most, K_MOST)
     while True:
         if built.kind is Kind.IVF:
             built._index.nprobe = min(effort, most)
         else:
             built._index.hnsw.efSearch = min(effort, most)
-        found_QK = _products(queries_QD, vectors_ND, built.search(queries_QD, k)[0])
-        if effort >= most or _recall(found_QK, exact_QK) >= CALIBRATED:
+        found_QK = products(queries_QD, vectors_ND, built.search(queries_QD, k)[0])
+        if effort >= most or recall_of(found_QK, exact_QK) >= CALIBRATED:
             return
         effort *= 2
+
+
+def _digest(content_U: NDArray[np.uint8], longest_1: NDArray[np.float64]) -> NDArray[np.uint8]:
+    digest = sha256(content_U.data)
+    digest.update(longest_1.tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def _exact(queries_QD: Vectors, vectors_ND: Vectors, k: int) -> Vectors:
     """The greatest products of each query, greatest first."""
     return np.asarray(faiss.knn(queries_QD, vectors_ND, k, metric=faiss.METRIC_INNER_PRODUCT)[0])
-
-
-def _products(queries_QD: Vectors, vectors_ND: Vectors, rows_QK: NDArray[np.int64]) -> Vectors:
-    return np.asarray(np.einsum("qd,qkd->qk", queries_QD, vectors_ND[rows_QK]), np.float32)
-
-
-def _recall(found_QK: Vectors, exact_QK: Vectors) -> float:
-    """The share of found products that are among the greatest; equal items stand in for each other."""
-    least_Q1 = exact_QK[:, -1:]
-    return float((found_QK >= least_Q1 - 1e-4 * np.abs(least_Q1)).mean())
-
-
-def _sample(vectors_ND: Vectors) -> Vectors:
-    """At most SAMPLE rows, evenly spread."""
-    count = min(SAMPLE, len(vectors_ND))
-    return np.ascontiguousarray(vectors_ND[np.linspace(0, len(vectors_ND) - 1, count).astype(np.int64)])
-
-
-def _checked(what: str, vectors_ND: Vectors, width: int | None) -> Vectors:
-    """The vectors as faiss takes them. Raises InvalidInput."""
-    vectors_ND = np.ascontiguousarray(vectors_ND, np.float32)
-    if vectors_ND.ndim != 2 or vectors_ND.shape[1] != (width or max(vectors_ND.shape[1], 1)):
-        raise InvalidInput(
-            what, f"an array of shape {list(vectors_ND.shape)} was given; rows of {width or 'one or more'} will do"
-        )
-    if not float(np.abs(vectors_ND).max(initial=0.0)) <= _GREATEST:  # false for NaN too
-        raise InvalidInput(what, f"a value is not finite, or beyond {_GREATEST:g}")
-    return vectors_ND

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.index import ItemIndex, Vectors, gpus, on_gpu
+from models.index import ItemIndex, gpus, on_gpu
+from models.inner_products import Vectors
 
 MOST: Final = 256  # queries of one search: a GPU answers them in the time of a few, and none waits for more
 
