@@ -62,14 +62,14 @@ class EncoderRetriever:
         the items', the encoder's."""
         items, encoder, index = PARTS
         of_map = {"vocabulary": vocabulary}
-        content = {items: save({"items": self.encoder.items_ND}, of_map)}
+        content = {items: save({"items": self.encoder.items_ND}, _said(of_map))}
         of_items = of_map | {"items": sha256(content[items]).hexdigest()}
         layers = {name: np.ascontiguousarray(array) for name, array in self.encoder.layers.items()}
         config = {"config": json.dumps(asdict(self.encoder.config), sort_keys=True)}
-        content[encoder] = save(layers, of_items | config)
+        content[encoder] = save(layers, _said(of_items | config))
         of_encoder = of_items | {"encoder": sha256(content[encoder]).hexdigest()}
         blob = np.frombuffer(self.index.to_bytes(), np.uint8)
-        content[index] = save({"index": blob}, of_encoder)
+        content[index] = save({"index": blob}, _said(of_encoder))
         return content
 
     @classmethod
@@ -91,6 +91,11 @@ class EncoderRetriever:
         return cls(frozen, found)
 
 
+def _said(what: Mapping[str, str]) -> dict[str, str]:
+    """As one value: several would stand in another order each time, and a bundle's name is its content's."""
+    return {"said": json.dumps(what, sort_keys=True)}
+
+
 def _read(
     content: Mapping[str, bytes], name: str, expected: Mapping[str, str]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -98,9 +103,9 @@ def _read(
     try:
         arrays = load(content[name])
         header = json.loads(content[name][8 : 8 + int.from_bytes(content[name][:8], "little")])
-    except (KeyError, SafetensorError, ValueError) as error:
+        said: dict[str, str] = json.loads(header["__metadata__"]["said"])
+    except (KeyError, SafetensorError, TypeError, ValueError) as error:
         raise BundleRefused(f"{name}: missing or damaged: {error}; train again") from None
-    said: dict[str, str] = header.get("__metadata__", {})
     for other, digest in expected.items():
         if said.get(other) != digest:
             raise BundleRefused(f"{name}: was made with another {other} than this bundle's; train again")

@@ -112,20 +112,12 @@ def test_an_erasure_takes_the_vectors_and_one_that_comes_late_stays_out(store: P
     applied(store, at(1))
     store.write_vectors([(USER, vector(at(1)))])
     applied(store, at(0, partition=3), erased_at=5.0)
-    assert (store.vectors(USER), store.memory(USER)) == ((), memory_of_meta(store))
+    assert store.vectors(USER) == ()
     assert store.write_vectors([(USER, vector(at(1)))]) == 0
     assert store.vectors(USER) == ()
     applied(store, at(2), time=6.0)
     assert store.write_vectors([(USER, vector(at(1))), (USER, vector(at(0, partition=3)))]) == 0
     assert store.write_vectors([(USER, vector(at(2)))]) == 1
-
-
-def memory_of_meta(store: ProfileStore) -> int:
-    """What somebody erased costs who never had a vector."""
-    user = UserId("ida")
-    applied(store, at(1), user)
-    applied(store, at(0, partition=3), user, erased_at=5.0)
-    return store.memory(user)
 
 
 def test_an_erased_vector_is_in_no_key(store: ProfileStore, redis_url: str) -> None:

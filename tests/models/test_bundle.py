@@ -15,6 +15,8 @@ from features.frames import held_out_users
 from models.bundle import Bundle, load_bundle, save_bundle, train_counts
 from models.catalogue import Catalogue
 from models.counts.fitting import CountsConfig
+from models.encoders.config import EncoderConfig
+from models.encoders.store import EncoderStore
 from models.recommender import Pipeline, Query
 
 
@@ -30,6 +32,18 @@ def test_a_loaded_bundle_answers_as_the_one_that_was_saved(bundle: Bundle, tmp_p
     assert loaded.manifest == json.loads(json.dumps(bundle.manifest))
     asked = [Query(UserId("ann"), (ItemId("i3"), ItemId("i4"))), Query(UserId("bob"))]
     assert Pipeline(loaded, Catalogue()).recommend(asked) == Pipeline(bundle, Catalogue()).recommend(asked)
+
+
+def test_a_bundle_with_an_encoder_is_the_same_bytes_each_time_and_loads(tmp_path: Path) -> None:
+    config = EncoderConfig(dimensions=16, blocks=1, heads=1, epochs=1)
+    encoders = EncoderStore(tmp_path / "encoders", may_train=True)
+    events, items = marching(users=60, items=20, length=6)
+    bundle = train_counts(events, items, fingerprint="toy", encoders=encoders, encoder_config=config)
+    assert bundle.retriever is not None
+    first = bundle.retriever.parts("vocabulary")
+    assert all(bundle.retriever.parts("vocabulary") == first for _ in range(20))
+    save_bundle(bundle, tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle").name == bundle.name
 
 
 def test_the_same_data_makes_the_same_bundle_and_other_data_another(bundle: Bundle) -> None:
