@@ -64,7 +64,7 @@ def compared(vectors_ND: Vectors, known_UD: Vectors, asked_QD: Vectors) -> dict[
     sides = {kind: built(vectors_ND, known_UD, kind) for kind in Kind}
     exact, _ = sides[Kind.FLAT]
     return {
-        kind: {
+        kind.value: {
             "items": len(index),
             "p50_ms": round(timed(index, asked_QD)[0], 4),
             "recall": round(recall_of(index, exact, asked_QD), 4),
