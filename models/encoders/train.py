@@ -65,9 +65,9 @@ def train(
 
     epochs: train for exactly so many instead, without looking at any target. checkpoint: a file written after each
     epoch, from which a training that was killed goes on to the same weights. Raises InvalidInput for data too few to
-    learn from, and for a checkpoint of another training.
+    learn from or without a target, and for a checkpoint of another training.
     """
-    check(data, config.length)
+    check(data, is_fixed=epochs is not None)
     device = device or best_device()
     start = time.perf_counter()
     torch.manual_seed(seed)
