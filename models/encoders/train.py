@@ -161,7 +161,7 @@ def next_item_loss(
     states_TD, targets_T = states_BLD[real_BL], targets_BL[real_BL]
     if config.loss == "full":
         return full_softmax_loss(states_TD.float(), vectors_ND, targets_T, device.dtype)
-    drawn_S, log_expected_S, log_expected_T = _draw(arrays, targets_T)
+    drawn_S, log_expected_S, log_expected_T = draw(arrays, targets_T)
     with device.autocast():
         scores_TS = states_TD @ vectors_ND[drawn_S].T
         targets_T1 = (states_TD * vectors_ND[targets_T]).sum(dim=-1, keepdim=True)
@@ -171,8 +171,9 @@ def next_item_loss(
     return functional.cross_entropy(scores, torch.zeros_like(targets_T))
 
 
-def _draw(arrays: Arrays, targets_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(items, the log of how often each is expected, the same of the targets)."""
+def draw(arrays: Arrays, targets_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(drawn_S, log_expected_S, log_expected_T): items drawn for these targets, the logarithm of how often each is
+    expected among them, and the same of the targets."""
     config, n_items = arrays.config, arrays.data.n_items
     if config.loss == "uniform":
         drawn_S = torch.randint(n_items, (config.negatives,), device=arrays.device)

@@ -54,7 +54,7 @@ def test_every_length_of_context_is_met_over_the_epochs() -> None:
 
 
 def test_the_same_draws_cut_the_same_stretches() -> None:
-    assert cut([40, 50], 6, 3) [1] == cut([40, 50], 6, 3)[1] != cut([40, 50], 6, 4)[1]
+    assert cut([40, 50], 6, 3)[1] == cut([40, 50], 6, 3)[1] != cut([40, 50], 6, 4)[1]
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
