@@ -1,5 +1,6 @@
 """What an encoder is and how it is trained, in one frozen value."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, get_type_hints
 
@@ -56,10 +57,11 @@ class EncoderConfig:
             raise InvalidInput("heads", f"{self.dimensions} dimensions do not divide by twice {self.heads} heads")
         if not 0 <= self.dropout < 1:
             raise InvalidInput("dropout", f"{self.dropout} was given; it is in [0, 1)")
-        if self.learning_rate <= 0 or self.temperature < 0 or self.weight_decay < 0:
-            raise InvalidInput(
-                "learning_rate", "rates and temperatures are not negative, and the learning rate is not 0"
-            )
+        for name in ("learning_rate", "temperature", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidInput(name, f"{getattr(self, name)} was given; it is finite and not negative")
+        if self.learning_rate == 0:
+            raise InvalidInput("learning_rate", "0 was given; with that nothing is learnt")
 
 
 def preset(kind: str = "sasrec") -> EncoderConfig:
@@ -83,6 +85,8 @@ def _typed(name: str, value: Any, kind: type) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
-        return kind(value)
-    except (KeyError, TypeError, ValueError):
-        raise InvalidInput(name, f"{value!r} was given; it is a {kind.__name__}") from None
+        if isinstance(value, str) or type(value) in (kind, int) and kind is not str:
+            return kind(value)
+    except (KeyError, ValueError):
+        pass
+    raise InvalidInput(name, f"{value!r} was given; it is of type {kind.__name__}")

@@ -69,11 +69,12 @@ RATINGS = 7  # none, and 0 to 5
 
 
 def windows(data: EncoderData, length: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(begins, ends) of stretches of events that together hold every step from an event to the next once.
+    """(begins, ends) of stretches of events that together hold every step from an event to the next.
 
     A user of more than length + 1 events is cut at places drawn anew for each call, so that every event is met with
-    contexts of every length. A stretch shares its first event with the last of the one before. Users of one event
-    have none.
+    contexts of every length. A stretch shares its first event with the last of the one before; but the last reaches
+    back to a whole length, so that the newest events are met with what serving reads, and some steps twice. Users of
+    one event have none.
     """
     begins, ends = [], []
     for first, end in zip(data.starts_V[:-1].tolist(), data.starts_V[1:].tolist(), strict=True):
@@ -93,8 +94,8 @@ def windows(data: EncoderData, length: int, rng: np.random.Generator) -> tuple[N
     return np.array(begins, np.int64), np.array(ends, np.int64)
 
 
-def check(data: EncoderData, length: int) -> None:
-    """Raises InvalidInput when there is nothing to learn from, or nothing to stop by."""
+def check(data: EncoderData, *, is_fixed: bool) -> None:
+    """Raises InvalidInput when there is nothing to learn from, or, unless the number of epochs is fixed, to stop by."""
     steps = int(np.maximum(np.diff(data.starts_V) - 1, 0).sum())
     if data.n_items < 2 or steps < MOST_NEEDED:
         raise InvalidInput(
@@ -104,6 +105,8 @@ def check(data: EncoderData, length: int) -> None:
         )
     if data.items_E.min(initial=0) < 0 or data.items_E.max(initial=0) >= data.n_items:
         raise InvalidInput("data", "an event's item is no row of the items")
+    if not is_fixed and not ((data.targets_U >= 0) & (np.diff(data.starts_V) > 0)).any():
+        raise InvalidInput("data", "no user has a target that training could stop by; leave out somebody's last event")
 
 
 MOST_NEEDED = 100

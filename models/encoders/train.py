@@ -65,9 +65,9 @@ def train(
 
     epochs: train for exactly so many instead, without looking at any target. checkpoint: a file written after each
     epoch, from which a training that was killed goes on to the same weights. Raises InvalidInput for data too few to
-    learn from, and for a checkpoint of another training.
+    learn from or without a target, and for a checkpoint of another training.
     """
-    check(data, config.length)
+    check(data, is_fixed=epochs is not None)
     device = device or best_device()
     start = time.perf_counter()
     torch.manual_seed(seed)
@@ -161,7 +161,7 @@ def next_item_loss(
     states_TD, targets_T = states_BLD[real_BL], targets_BL[real_BL]
     if config.loss == "full":
         return full_softmax_loss(states_TD.float(), vectors_ND, targets_T, device.dtype)
-    drawn_S, log_expected_S, log_expected_T = _draw(arrays, targets_T)
+    drawn_S, log_expected_S, log_expected_T = draw(arrays, targets_T)
     with device.autocast():
         scores_TS = states_TD @ vectors_ND[drawn_S].T
         targets_T1 = (states_TD * vectors_ND[targets_T]).sum(dim=-1, keepdim=True)
@@ -171,8 +171,9 @@ def next_item_loss(
     return functional.cross_entropy(scores, torch.zeros_like(targets_T))
 
 
-def _draw(arrays: Arrays, targets_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(items, the log of how often each is expected, the same of the targets)."""
+def draw(arrays: Arrays, targets_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(drawn_S, log_expected_S, log_expected_T): items drawn for these targets, the logarithm of how often each is
+    expected among them, and the same of the targets."""
     config, n_items = arrays.config, arrays.data.n_items
     if config.loss == "uniform":
         drawn_S = torch.randint(n_items, (config.negatives,), device=arrays.device)
