@@ -85,7 +85,7 @@ def _typed(name: str, value: Any, kind: type) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
-        if isinstance(value, str) or type(value) in (kind, int) and kind is not str:
+        if isinstance(value, str) or (type(value) in (kind, int) and kind is not str):
             return kind(value)
     except (KeyError, ValueError):
         pass

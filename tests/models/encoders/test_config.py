@@ -40,7 +40,7 @@ def test_rates_and_temperatures_are_not_negative(name: str, value: float) -> Non
 
 
 def test_a_learning_rate_of_0_is_none() -> None:
-    with pytest.raises(InvalidInput, match="^learning_rate: 0 was given"):
+    with pytest.raises(InvalidInput, match=r"^learning_rate: 0 was given"):
         EncoderConfig(learning_rate=0)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
-from toy_sequences import CPU, by_hand, tiny
 from torch import Tensor
 from torch.nn import functional
+from toy_sequences import CPU, by_hand, tiny
 
 from models.encoders.config import EncoderConfig
 from models.encoders.train import Arrays, draw, next_item_loss

@@ -6,9 +6,10 @@ python train_until_killed.py DATA CHECKPOINT KIND EPOCHS
 import sys
 from pathlib import Path
 
+from toy_sequences import CPU, tiny
+
 from models.encoders.data import load_data
 from models.encoders.train import train
-from toy_sequences import CPU, tiny
 
 data, checkpoint, kind, epochs = sys.argv[1:]
 config = tiny(kind, dropout=0.3, gaps=True, epochs=int(epochs), patience=int(epochs))
