@@ -47,9 +47,9 @@ class Kind(StrEnum):
 def kind_for(n_items: int, width: int) -> Kind:
     """Flat while exact search takes less than about a millisecond, IVF beyond.
 
-    HNSW is built when it is named. User vectors do not lie among the items, and a graph of items leads them astray: on
-    100,000 noisy copies of an encoder's vectors (`bench retrieval`) it takes 0.5 ms for a recall@10 of .988, 9 s to
-    build and 528 bytes an item, IVF 0.1 ms for .999, 1 s and 270 bytes; and it falls further behind with their number.
+    HNSW is built when it is named. User vectors do not lie among the items, and a graph of items leads them astray: for
+    a recall@10 of .99 on 100,000 noisy copies of an encoder's vectors (`bench retrieval`) it takes 0.4 to 0.7 ms, 7 s
+    to build and 528 bytes an item, IVF 0.1 ms, 1 s and 270 bytes; and it falls further behind with their number.
     """
     return Kind.FLAT if n_items * width <= FLAT_NUMBERS else Kind.IVF
 
