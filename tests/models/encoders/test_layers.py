@@ -145,7 +145,7 @@ def test_attention_is_the_softmax_of_scaled_products_with_what_came_before(rotar
 
 
 def test_hstu_is_its_equations_place_by_place() -> None:
-    """f(X) = SiLU(linear(norm(x))), split into U, V, Q, K; A = SiLU(QK + bias of distance) / n; Y = linear(norm(AV) U)."""
+    """f(X) = SiLU(linear(norm(x))) is U, V, Q, K; A = SiLU(QK + bias of distance) / n; Y = linear(norm(AV) U)."""
     block = randomised(HstuBlock(tiny("hstu", heads=2, length=9)))
     given = events(1)
     with torch.no_grad():
