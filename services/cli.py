@@ -390,7 +390,7 @@ def experiments_report(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="ingest, serve, freshness or memory")],
+    name: Annotated[str, typer.Argument(help="ingest, serve, freshness, memory, train, retrieval, encode or promote")],
     json: Json = False,
 ) -> None:
     """Run a benchmark of the checkout: Tasteprint and a peer, alternated, as a ratio."""

@@ -2,7 +2,7 @@ import numpy as np
 
 from models.counts.neighbours import Neighbours
 from models.counts.popularity import Popularity
-from models.fusion import Fusion, choose_weights
+from models.fusion import Fusion, activity, choose_weights, encoded, terms_of
 
 ITEMS = 30
 
@@ -51,3 +51,43 @@ def test_scaling_a_model_changes_nothing() -> None:
 
 def test_a_history_without_items_is_no_evidence() -> None:
     assert not Fusion([ring(1)], flat(), np.array([1.0, 1.0])).score([[]]).evidence_BN.any()
+
+
+class Pointing:
+    """A retriever whose vectors are rows: it points at the item one further, with a score of 2."""
+
+    def vectors(self, histories: list[list[int]], *_: object) -> np.ndarray:
+        return np.array([[history[-1] if len(history) else -1] for history in histories], np.float32)
+
+    def retrieve(self, vectors_BD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        last_B1 = vectors_BD.astype(np.int64)
+        return np.where(last_B1 < 0, -1, (last_B1 + 1) % ITEMS), np.where(last_B1 < 0, 0.0, 2.0).astype(np.float32)
+
+
+def test_the_encoders_part_is_what_it_retrieves_and_nothing_for_a_history_without_items() -> None:
+    part_BN = encoded(Pointing(), [[4, 9], []], None, ITEMS)
+    assert {(row, column): part_BN[row, column] for row, column in np.argwhere(part_BN).tolist()} == {(0, 10): 2.0}
+
+
+def test_activity_goes_from_minus_a_half_to_a_half() -> None:
+    assert activity(0) == activity(1) == -0.5
+    assert activity(50) == activity(500) == 0.5
+    assert -0.5 < activity(7) < activity(8) < 0.5
+
+
+def test_the_encoder_adds_its_weight_and_its_slope_times_activity() -> None:
+    popularity = Popularity(np.arange(ITEMS, dtype=np.float32), np.ones(ITEMS, np.float32))
+    weights_F = np.array([0.0, 3.0, 1.0, 2.0, 4.0])  # the table's, the encoder's, popularity's; the slopes of the two
+    fused = Fusion([ring(2)], popularity, weights_F, Pointing()).score([[4]])
+    assert fused.evidence_BN[0, 5] == 2.0 * (3.0 - 0.5 * 2.0)
+    assert np.count_nonzero(fused.evidence_BN) == 1
+    np.testing.assert_allclose(fused.popular[0], popularity.log_counts() * (1.0 - 0.5 * 4.0))
+
+
+def test_the_encoder_that_finds_the_targets_gets_the_weight() -> None:
+    fed = histories()
+    targets = [int(history[-1] + 1) % ITEMS for history in fed]
+    weights_F = choose_weights([ring(3)], flat(), fed, fed, targets, 0, Pointing())
+    assert len(weights_F) == len(terms_of(["pctm"], encoder=True)) == 5
+    table, encoder = weights_F[:2]
+    assert encoder > 0 > table

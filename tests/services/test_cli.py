@@ -467,3 +467,41 @@ def test_the_console_script_prints_one_json_object_and_draws_nothing_without_a_t
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert json.loads(ended.stdout)["events"] == 3
+
+
+def test_encoders_are_trained_for_an_evaluation_that_then_loads_them(tasteprint: Tasteprint, tmp_path: Path) -> None:
+    table = tmp_path / "shop.csv"
+    rows = [f"u{user},i{(user + step) % 12},{step}" for user in range(40) for step in range(6)]
+    table.write_text("\n".join(["user,item,timestamp", *rows]))
+    small = [part for name in ("dimensions=8", "epochs=2", "length=8") for part in ("--set", name)]
+    asked = ["--data", table, "--fit", "train", *small, "--json"]
+    refused = tasteprint("evaluate", "ranking", "--models", "sasrec", *asked)
+    assert refused.status == 2
+    assert "tasteprint train encoder" in refused.err
+    [made] = tasteprint("train", "encoder", *asked).json()["encoders"]  # type: ignore[misc]
+    assert made["kind"] == "sasrec"
+    report = tasteprint("evaluate", "ranking", "--models", "sasrec,pipeline", *asked).json()
+    assert set(report["models"]) == {"sasrec", "pipeline"}  # type: ignore[call-overload]
+    served = tasteprint("train", "encoder", "--data", table, *small, "--json").json()
+    assert str(served["in_use"]).startswith("encoder-")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--encoder", "sasrek"], "it is one of sasrec"),
+        (["--set", "dimensions"], "NAME=VALUE"),
+        (["--set", "dimensions=many"], "dimensions"),
+        (["--set", "depth=3"], "no such setting"),
+        (["--encoder", "sasrec,hstu"], "a bundle has one encoder"),
+        ([], "too few for an encoder"),
+    ],
+)
+def test_an_encoder_that_cannot_be_trained_is_refused_with_the_reason(
+    tasteprint: Tasteprint, tmp_path: Path, given: list[str], said: str
+) -> None:
+    table = tmp_path / "shop.csv"
+    table.write_text("user,item,timestamp\nann,a,1\nann,b,2\nbob,a,1\n")
+    ended = tasteprint("train", "encoder", "--data", table, *given)
+    assert ended.status == 2
+    assert said in ended.err
