@@ -64,8 +64,8 @@ def train(
     """Trains until NDCG@10 on the data's targets has not grown for `patience` epochs, and keeps the best epoch.
 
     epochs: train for exactly so many instead, without looking at any target. checkpoint: a file written after each
-    epoch, from which a training that was killed goes on to the same weights. Raises InvalidInput for data too few to
-    learn from or without a target, and for a checkpoint of another training.
+    epoch, from which a training that was killed goes on; on as many threads, to the same weights. Raises InvalidInput
+    for data too few to learn from or without a target, and for a checkpoint of another training.
     """
     check(data, is_fixed=epochs is not None)
     device = device or best_device()

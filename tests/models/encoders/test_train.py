@@ -4,7 +4,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,7 +137,16 @@ def test_training_draws_nothing_from_what_was_drawn_before_it() -> None:
     assert same(first, train(data, config, device=CPU))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("kind", ["sasrec", "gru4rec"])
+@pytest.mark.usefixtures("one_thread")  # as the process that is killed has
 def test_a_training_that_is_killed_at_any_moment_goes_on_to_the_same_weights(kind: str, tmp_path: Path) -> None:
     save_data(marched(), tmp_path / "data.safetensors")
     checkpoint, epochs = tmp_path / "checkpoint.safetensors", 12
