@@ -21,6 +21,7 @@ from models.encoders.config import EncoderConfig
 from models.encoders.frozen import FrozenEncoder
 from models.encoders.reading import encoder_data
 from models.encoders.retriever import EncoderRetriever
+from models.encoders.sides import SideVectors
 from models.encoders.train import Progress, train
 from models.vocabulary import Vocabulary
 
@@ -141,7 +142,9 @@ class EncoderStore:
         queries_QD = frozen.vectors(
             sequences(known, vocabulary.items).histories(config.length)[:: max(1, data.n_users // 512)]
         )
-        retriever = EncoderRetriever.of(frozen, queries_QD)
+        learned = {name: weights.numpy() for name, weights in trained.weights.items()}
+        sides = SideVectors.of(learned, texts, config.dimensions)
+        retriever = EncoderRetriever.of(frozen, queries_QD, sides=sides)
         manifest = identity | {
             "epoch": trained.epoch,
             "curves": {name: list(values) for name, values in trained.curves.items()},

@@ -41,7 +41,7 @@ class Embedder:
             weights = load(content)
             config = BertConfig.from_json_file(folder / "config.json")
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            model = BertModel(config, add_pooling_layer=False)
+            model: torch.nn.Module = BertModel(config, add_pooling_layer=False)
             missing = model.load_state_dict(weights, strict=False).missing_keys
         except Exception as error:  # noqa: BLE001 - tokenizers raises Exception itself
             raise WeightsRefused(f"{folder}: {error}; {_REMEDY}") from None
