@@ -10,7 +10,7 @@ Shapes: I items, N items that the encoder knows, F new items, X features, D dime
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,17 @@ RIDGES: Final = tuple((10.0 ** np.arange(-2, 4.1, 0.5)).tolist())
 def told(title: str, categories: Sequence[str]) -> str:
     """The text that is embedded; empty when nothing is said of the item."""
     return ". ".join(part for part in (title, ", ".join(categories)) if part)
+
+
+class Embeds(Protocol):
+    """An embedder of texts; digest: of its weights."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """vectors_IE of length one, in the texts' order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

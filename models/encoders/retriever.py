@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 from features.errors import BundleRefused
 from models.counts.fitting import Texts
 from models.counts.neighbours import History
-from models.encoders.cold import ColdMap, directions, fit_cold
+from models.encoders.cold import ColdMap, Embeds, directions, fit_cold, told
 from models.encoders.config import configured
 from models.encoders.frozen import FrozenEncoder
 from models.encoders.sides import SideVectors
@@ -57,11 +57,10 @@ class EncoderRetriever:
         """With an index made for the encoder's items; queries_QD: users' vectors, to calibrate its searches on."""
         return cls(encoder, build(encoder.vectors_ND, queries_QD, threads=threads), sides)
 
-    def with_cold(
-        self, texts: Texts, embeddings_NE: NDArray[np.float32], counts_N: NDArray[np.int64], embedder: str
-    ) -> "EncoderRetriever":
-        """The same with a map fitted to the encoder's items, as far as they are enough for one; as `fit_cold`."""
-        cold = fit_cold(self._features(texts, embeddings_NE), self.encoder.vectors_ND, counts_N, embedder)
+    def with_cold(self, texts: Texts, counts_N: NDArray[np.int64], embedder: Embeds) -> "EncoderRetriever":
+        """The same with a map fitted to the encoder's items, if they are enough for one; counts_N as in `fit_cold`."""
+        features_NX = self._features(texts, embedded(texts, embedder))
+        cold = fit_cold(features_NX, self.encoder.vectors_ND, counts_N, embedder.digest)
         return EncoderRetriever(self.encoder, self.index, self.sides, cold)
 
     def cold_vectors(self, texts: Texts, embeddings_IE: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
@@ -150,6 +149,11 @@ class EncoderRetriever:
             if cold.map_XD.shape[1:] != (config.dimensions,):
                 raise BundleRefused(f"{COLD}: maps to {cold.map_XD.shape[1:]}, not {config.dimensions}; train again")
         return cls(frozen, found, sides, cold)
+
+
+def embedded(texts: Texts, embedder: Embeds) -> NDArray[np.float32]:
+    """embeddings_IE of what is said of each item."""
+    return embedder.vectors([told(*said) for said in zip(texts.titles, texts.categories, strict=True)])
 
 
 def _made(name: str, make: Callable[[], _Part]) -> _Part:

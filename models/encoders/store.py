@@ -11,12 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from features.errors import BundleRefused, UnknownName
 from features.folders import taking_the_place_of
 from features.frames import at_least, hold_out_last, sequences
 from models.counts.fitting import Texts
+from models.encoders.cold import Embeds
 from models.encoders.config import EncoderConfig
 from models.encoders.frozen import FrozenEncoder
 from models.encoders.reading import encoder_data
@@ -57,6 +59,12 @@ class EncoderPair:
 
     tuned: TrainedEncoder
     kept: TrainedEncoder
+
+    def with_cold(self, history: pl.DataFrame, vocabulary: Vocabulary, texts: Texts, embedder: Embeds) -> "EncoderPair":
+        """The same, the kept one with a map for items that come later; history: what it was trained on."""
+        counts_N = np.bincount(sequences(history, vocabulary.items).items_E, minlength=len(vocabulary))
+        retriever = self.kept.retriever.with_cold(texts, counts_N, embedder)
+        return replace(self, kept=replace(self.kept, retriever=retriever))
 
 
 class EncoderStore:
