@@ -219,7 +219,7 @@ class Pipeline:
 
     def _with_vectors(self, queries: Sequence[Query]) -> Sequence[Query]:
         """Those that bring no vector encoded together; as they are for a pipeline without an encoder."""
-        if self.encoder_model is None:
+        if self._fusion is None or self.encoder_model is None:
             return queries
         stale = [query for query in queries if query.vector_D is None]
         made = iter(self.vectors(stale)) if stale else iter(())
