@@ -7,6 +7,7 @@ TasteprintError
 ├── ChecksumMismatch (ValueError)        fetched bytes are not the ones expected
 ├── FetchFailed (OSError)                the package index did not give what was asked
 ├── BundleRefused (ValueError)           a trained model that must not be used
+├── WeightsRefused (ValueError)          pretrained weights that must not be used
 ├── PromotionRefused (RuntimeError)      traffic stays with the bundle that has it
 ├── RegistryUnavailable (ConnectionError)  the MLflow store does not answer
 ├── ServerMissing (FileNotFoundError)    no Redis server to start or to attach to
@@ -68,6 +69,10 @@ class FetchFailed(TasteprintError, OSError):
 
 class BundleRefused(TasteprintError, ValueError):
     """A bundle is corrupt, incomplete, or made for something else; the one in use stays in use."""
+
+
+class WeightsRefused(TasteprintError, ValueError):
+    """Pretrained weights are missing, damaged, or not those that something was learned with."""
 
 
 class PromotionRefused(TasteprintError, RuntimeError):

@@ -1,8 +1,9 @@
 """A bundle: the fitted models, their vocabulary and their weights, published together or not at all.
 
 On disk it is a folder: `manifest.json`, `vocabulary.json`, and a safetensors file a counting model; an encoder has
-three: its items' vectors, its layers, its index. The manifest names the data, the fit, the configuration and the seed,
-and the sha256 of every other file.
+three: its items' vectors, its layers, its index; and up to two for items that come later: what it has learned of words
+and categories, and a map from embeddings of titles. The manifest names the data, the fit, the configuration and the
+seed, and the sha256 of every other file.
 """
 
 import json
@@ -34,6 +35,7 @@ from models.vocabulary import Vocabulary
 
 # Encoders need torch and faiss, which a server whose bundle only counts does not wait for.
 if TYPE_CHECKING:
+    from models.encoders.cold import Embeds
     from models.encoders.config import EncoderConfig
     from models.encoders.retriever import EncoderRetriever
     from models.encoders.store import EncoderPair, EncoderStore
@@ -71,6 +73,7 @@ def train_counts(
     seed: int = 0,
     encoders: "EncoderStore | None" = None,
     encoder_config: "EncoderConfig | None" = None,
+    embedder: "Embeds | None" = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """A bundle fitted on a data set's frames; with an encoder when a store is given to take it from.
@@ -78,7 +81,8 @@ def train_counts(
     fit: "serve", every event but the last of the `held_out_users`, who compare one served model with the next; "refit",
     without each user's last event; "train", without the last two. The weights are chosen on each user's last event of
     what is left ("serve", "refit") or the last but one ("train") by models that were fitted without it. data_name: a
-    name or a path by which the data is found again. progress: called with (done, total, what). Raises InvalidInput.
+    name or a path by which the data is found again. embedder: with an encoder, of what is said of items, so that those
+    that come later have a place among its vectors. progress: called with (done, total, what). Raises InvalidInput.
     """
     if fit not in FITS:
         raise InvalidInput("fit", f"{fit!r} was given; it is one of {', '.join(FITS)}")
@@ -98,6 +102,8 @@ def train_counts(
 
         cut = Cut(fingerprint, "serve" if fit == "serve" else "leave-one-out")
         encoder = encoders.pair(history, vocabulary, texts, cut, encoder_config or preset(), seed, fit=fit)
+        if embedder is not None:
+            encoder = encoder.with_cold(history, vocabulary, texts, embedder)
     return fit_bundle(
         history,
         vocabulary,
@@ -171,8 +177,10 @@ def fit_bundle(
     }
     if encoder:
         trained = encoder.kept.manifest
+        cold = encoder.kept.retriever.cold
         manifest["encoder"] = {
-            name: trained[name] for name in ("cut", "config", "seed", "epoch", "curves") if name in trained
+            **{name: trained[name] for name in ("cut", "config", "seed", "epoch", "curves") if name in trained},
+            "cold": None if cold is None else cold.described(),
         }
     if progress is not None:
         progress(steps, steps, "done")

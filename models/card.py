@@ -16,7 +16,7 @@ _FITS: Final = {
 }
 _LIMITS: Final = """\
 - Offline figures measure what users did under what they were shown; only traffic shows what a list does.
-- An item that came after the fit is ranked by its categories alone, in the share of the list that explores.
+- An item that came after the fit is ranked by its title and categories alone, in the share of the list that explores.
 - What it has counted of a user who was erased since stays counted until it is fitted anew."""
 
 

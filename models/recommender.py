@@ -6,6 +6,8 @@ Shapes: B queries, N items of the vocabulary, P of the best that are diversified
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -17,9 +19,10 @@ from models.bundle import Bundle
 from models.catalogue import Catalogue
 from models.counts.neighbours import HISTORY_LENGTH
 from models.counts.popularity import Popularity
+from models.encoders.cold import ColdVectors
 from models.fusion import Fused, Fusion
 from models.queries import Candidate, Query, Recommendation
-from models.stages import FILTERS, Filtered, Shelf, diversify, filtered, new_items, same_category, shelf_of
+from models.stages import FILTERS, Filtered, Fresh, Shelf, diversify, filtered, new_items, same_category, shelf_of
 from models.vocabulary import Vocabulary
 
 __all__ = ["HISTORY_LENGTH", "Candidate", "Pipeline", "Query", "Recommendation"]
@@ -34,7 +37,8 @@ class Pipeline:
 
     An item's score is the fused evidence of the history plus popularity's term. Where the history says nothing of an
     item, above all for a user who has none, what is popular and trending decides, below everything with evidence.
-    explore: the largest share of a list that goes to items which the models do not know yet. diversity: 0 ranks by
+    explore: the largest share of a list that goes to items which the models do not know yet; `with_cold` tells more of
+    those than their categories. diversity: 0 ranks by
     score alone, 1 by difference alone. verb: how a reason names what the user did with the item of the history.
     """
 
@@ -88,6 +92,7 @@ class Pipeline:
         self._diversity = diversity
         self._verb = verb
         self._cold_N, self._is_trending_N = _cold_start(popularity)
+        self._cold: ColdVectors | None = None
         self._shelf: Shelf | None = None
 
     def with_live(self, counts: Mapping[ItemId, float], decayed: Mapping[ItemId, float]) -> "Pipeline":
@@ -100,7 +105,19 @@ class Pipeline:
         pipeline._set(
             self.model, self._vocabulary, popularity, self._catalogue, self._explore, self._diversity, self._verb
         )
-        pipeline._fusion, pipeline._similar, pipeline._shelf = self._fusion, self._similar, self._shelf
+        pipeline._fusion, pipeline._similar = self._fusion, self._similar
+        pipeline._cold, pipeline._shelf = self._cold, self._shelf
+        return pipeline
+
+    def with_cold(self, cold: ColdVectors) -> "Pipeline":
+        """The same pipeline with these vectors of items that its models do not know, ready to answer.
+
+        Raises UnknownName when they were made for another bundle.
+        """
+        if cold.model != self.encoder_model:
+            raise UnknownName(f"vectors of new items by {cold.model} were given to {self.model}")
+        pipeline = copy(self)
+        pipeline._cold, pipeline._shelf = cold, shelf_of(self._catalogue, self._vocabulary, cold)
         return pipeline
 
     def recommend(self, queries: Sequence[Query]) -> list[Recommendation]:
@@ -109,6 +126,7 @@ class Pipeline:
             return []
         shelf = self._current_shelf()
         histories = [self._rows(query.history) for query in queries]
+        queries = self._with_vectors(queries)
         scores_BN, fused = self._scores(queries, histories)
         kept = filtered(FILTERS, queries, shelf, scores_BN)
         most = max(query.k for query in queries)
@@ -131,7 +149,7 @@ class Pipeline:
         histories = [self._rows(query.history) for query in queries]
         if not queries:
             return []
-        scores_BN, fused = self._scores(queries, histories)
+        scores_BN, fused = self._scores(self._with_vectors(queries), histories)
         row_of = self._vocabulary.row_of
         ranked = []
         for place, (_, given) in enumerate(zip(queries, items, strict=True)):
@@ -192,19 +210,20 @@ class Pipeline:
     ) -> tuple[NDArray[np.float64], Fused | None]:
         if self._fusion is None:
             return np.tile(self._cold_N, (len(histories), 1)), None
-        fused = self._fusion.score(histories, self._vectors(queries))
+        vectors = [query.vector_D for query in queries if query.vector_D is not None]
+        fused = self._fusion.score(histories, np.stack(vectors) if self.encoder_model is not None else None)
         scores_BN = fused.evidence_BN + fused.popular
         below_BN = self._cold_N + (scores_BN.min(axis=1, initial=0.0, keepdims=True) - 1.0)
         np.copyto(scores_BN, below_BN, where=fused.evidence_BN == 0)
         return scores_BN, fused
 
-    def _vectors(self, queries: Sequence[Query]) -> NDArray[np.float32] | None:
-        """Those that queries bring, and the others encoded together; None for a pipeline without an encoder."""
-        if self.encoder_model is None:
-            return None
+    def _with_vectors(self, queries: Sequence[Query]) -> Sequence[Query]:
+        """Those that bring no vector encoded together; as they are for a pipeline without an encoder."""
+        if self._fusion is None or self.encoder_model is None:
+            return queries
         stale = [query for query in queries if query.vector_D is None]
         made = iter(self.vectors(stale)) if stale else iter(())
-        return np.stack([next(made) if query.vector_D is None else query.vector_D for query in queries])
+        return [replace(query, vector_D=next(made)) if query.vector_D is None else query for query in queries]
 
     def _dials(self, queries: Sequence[Query]) -> NDArray[np.float64]:
         return np.array([self._diversity if query.diversity is None else query.diversity for query in queries])
@@ -259,11 +278,14 @@ class Pipeline:
         """The list with its last places given to new items: the share that explores, and what would stay empty."""
         slots = max(int(self._explore * query.k), query.k - len(found))
         low = found[-1].score if found else 0.0
-        fresh = [
-            Candidate(item, low, "new", f"new in {category}" if category else "new")
-            for item, category in new_items(self._catalogue, shelf, query, slots, anything=len(found) < query.k)
-        ]
+        chosen = new_items(self._catalogue, shelf, query, slots, anything=len(found) < query.k)
+        fresh = [Candidate(one.item, low, "new", self._newness(one)) for one in chosen]
         return found[: query.k - len(fresh)] + fresh
+
+    def _newness(self, one: Fresh) -> str:
+        if one.suits:
+            return f"new, and goes with what you {self._verb} lately"
+        return f"new in {one.category}" if one.category else "new"
 
     def _similar_to(self, item: ItemId, k: int) -> list[Candidate]:
         shelf = self._current_shelf()
@@ -288,7 +310,7 @@ class Pipeline:
     def _current_shelf(self) -> Shelf:
         shelf = self._shelf
         if shelf is None or shelf.version != self._catalogue.version:
-            shelf = self._shelf = shelf_of(self._catalogue, self._vocabulary)
+            shelf = self._shelf = shelf_of(self._catalogue, self._vocabulary, self._cold)
         return shelf
 
 

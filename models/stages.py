@@ -1,6 +1,7 @@
 """The stages of a pipeline that are not scoring: filters, diversity, new items.
 
-Shapes: B queries, N items of the vocabulary, P candidates, J places of a list, F new items, R category bits.
+Shapes: B queries, N items of the vocabulary, P candidates, J places of a list, F new items, R category bits,
+D dimensions.
 """
 
 import math
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from features.events import ItemId
 from models.catalogue import Catalogue
+from models.encoders.cold import ColdVectors
 from models.queries import Query
 from models.vocabulary import Vocabulary
 
 PROFILE_LENGTH: Final = 20  # history items whose categories say what a user likes
 PROFILE_DECAY: Final = 0.9  # of each step back in the history
+_TURNS: Final = 65_536
 _DECAYS: Final = (PROFILE_DECAY ** np.arange(PROFILE_LENGTH)).astype(np.float32)
 
 
@@ -30,7 +33,8 @@ class Shelf:
     rows_N: the catalogue's row of each item, -1 for one that it lacks. packed_NR8: categories as bits, eight to a byte,
     in as many bytes as have one. lengths_N1: bits times this are vectors of length one.
     new_ids: items of the catalogue that are not hidden and that the vocabulary lacks; new_FR: their categories, as
-    vectors of length one. turns_F: scattered numbers, that decide between equals.
+    vectors of length one. turns_F: scattered numbers, that decide between equals. cold_FD: the new items' vectors by an
+    encoder, for those of which is_cold_F says that they have one; None where nothing has.
     """
 
     version: int
@@ -45,14 +49,28 @@ class Shelf:
     new_ids: Sequence[ItemId]
     new_FR: NDArray[np.float32]
     turns_F: NDArray[np.int64]
+    cold_FD: NDArray[np.float32] | None
+    is_cold_F: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A new item for one user. category: the one of its own that the user likes most, "" when it has none.
+
+    suits: whether an encoder says of its vector that it suits the user more than the catalogue does on average.
+    """
+
+    item: ItemId
+    category: str
+    suits: bool = False
 
 
 # Which items a filter removes for each query, true where removed (shapes that broadcast to BN); None for no item.
 Filter = Callable[[Sequence[Query], Shelf], NDArray[np.bool_] | None]
 
 
-def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary) -> Shelf:
-    """The catalogue as it is now."""
+def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary, cold: ColdVectors | None = None) -> Shelf:
+    """The catalogue as it is now. cold: vectors of new items, as far as they are known."""
     snapshot = catalogue.snapshot()
     rows_N = catalogue.rows(vocabulary.items)
     rows_N[rows_N >= snapshot.count] = -1  # came after the snapshot
@@ -63,6 +81,8 @@ def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary) -> Shelf:
     is_new_C = ~snapshot.hidden_C[: snapshot.count]
     is_new_C[rows_N[known_N]] = False
     new_rows_F = np.flatnonzero(is_new_C)
+    new_ids = [snapshot.items[row].id for row in new_rows_F.tolist()]
+    cold_FD, is_cold_F = (None, np.zeros(len(new_ids), np.bool_)) if cold is None else cold.of(new_ids)
     return Shelf(
         snapshot.version,
         catalogue,
@@ -73,9 +93,11 @@ def shelf_of(catalogue: Catalogue, vocabulary: Vocabulary) -> Shelf:
         packed_NR8,
         _lengths(packed_NR8),
         snapshot.used_bits > 0,
-        [snapshot.items[row].id for row in new_rows_F.tolist()],
+        new_ids,
         _directions(packed_CR8[new_rows_F]),
-        np.arange(len(new_rows_F)) * 2_654_435_761 % 65_536,
+        np.arange(len(new_rows_F)) * 2_654_435_761 % _TURNS,
+        cold_FD if is_cold_F.any() else None,
+        is_cold_F,
     )
 
 
@@ -204,22 +226,23 @@ def _greedy(
     return [*order, *range(kept, most)]
 
 
-def new_items(
-    catalogue: Catalogue, shelf: Shelf, query: Query, most: int, *, anything: bool
-) -> list[tuple[ItemId, str]]:
-    """Up to `most` items that no model knows, each with the category that the user likes most of its own.
+def new_items(catalogue: Catalogue, shelf: Shelf, query: Query, most: int, *, anything: bool) -> list[Fresh]:
+    """Up to `most` items that no model knows.
 
-    They are ranked by the cosine of their categories with those of the newest history items, and differ from user to
-    user among equals, so that every one is tried on somebody. anything: whether items of other categories may follow.
+    Those that have a vector are ranked by its inner product with the user's, the others, or all for a user who has
+    none, by the cosine of their categories with those of the newest history items. Among equals they differ from user
+    to user, so that every one is tried on somebody. anything: whether items may follow that suit no better than others
+    and are of no category the user likes.
     """
     if most <= 0 or not shelf.new_ids:
         return []
-    get = shelf.vocabulary.row_of.get
-    rows = [row for row in map(get, query.history[: -PROFILE_LENGTH - 1 : -1]) if row is not None]  # newest first
-    directions_LR = np.unpackbits(shelf.packed_NR8[rows], axis=1) * shelf.lengths_N1[rows]
-    profile_R = _DECAYS[: len(rows)] @ directions_LR
-    affinity_F = shelf.new_FR @ (profile_R / (math.sqrt(profile_R @ profile_R) or 1.0))
-    turns_F = (shelf.turns_F + crc32(query.user.encode("utf-8", "replace"))) % 65_536
+    turn = crc32(query.user.encode("utf-8", "replace"))
+    turns_F = (shelf.turns_F + turn) % _TURNS
+    values_F = _affinity(shelf, query)
+    is_cold_F = np.zeros(len(values_F), np.bool_)
+    if shelf.cold_FD is not None and query.vector_D is not None and query.vector_D.any():
+        is_cold_F = shelf.is_cold_F
+        values_F = np.where(is_cold_F, shelf.cold_FD @ query.vector_D, values_F)
 
     def liked(name: str) -> float:
         found = map(catalogue.get, query.history[: -PROFILE_LENGTH - 1 : -1])
@@ -227,15 +250,41 @@ def new_items(
             PROFILE_DECAY**back for back, item in enumerate(found) if item is not None and name in item.categories
         )
 
-    chosen: list[tuple[ItemId, str]] = []
-    for place in np.lexsort((turns_F, -affinity_F.round(4))).tolist():
-        if len(chosen) == most or not (anything or affinity_F[place] > 0):
+    chosen: list[Fresh] = []
+    for place in _both_kinds(values_F, is_cold_F, turns_F, turn).tolist():
+        if len(chosen) == most or not (anything or values_F[place] > 0):
             break
         identity = shelf.new_ids[place]
         found = catalogue.get(identity)
         if found is not None and _is_allowed(identity, found.categories, query):
-            chosen.append((identity, max(found.categories, key=liked, default="")))
+            suits = bool(is_cold_F[place] and values_F[place] > 0)
+            chosen.append(Fresh(identity, max(found.categories, key=liked, default=""), suits))
     return chosen
+
+
+def _affinity(shelf: Shelf, query: Query) -> NDArray[np.float32]:
+    """affinity_F: the cosine of each new item's categories with those of the newest history items."""
+    get = shelf.vocabulary.row_of.get
+    rows = [row for row in map(get, query.history[: -PROFILE_LENGTH - 1 : -1]) if row is not None]  # newest first
+    directions_LR = np.unpackbits(shelf.packed_NR8[rows], axis=1) * shelf.lengths_N1[rows]
+    profile_R = _DECAYS[: len(rows)] @ directions_LR
+    return np.asarray(shelf.new_FR @ (profile_R / (math.sqrt(profile_R @ profile_R) or 1.0)), np.float32)
+
+
+def _both_kinds(
+    values_F: NDArray[np.float32], is_cold_F: NDArray[np.bool_], turns_F: NDArray[np.int64], turn: int
+) -> NDArray[np.int64]:
+    """The order of the new items: greatest first among those with a vector, and among those without.
+
+    Values of the two kinds do not compare, so that the lists are merged by how far down an item stands in its own; the
+    user's turn decides which begins, so that each kind leads for about its share of the users.
+    """
+    depths_F = np.empty(len(values_F))
+    for kind_F, start in ((is_cold_F, turn % 997 / 997), (~is_cold_F, turn % 991 / 991)):
+        places = np.flatnonzero(kind_F)
+        order = np.lexsort((turns_F[places], -values_F[places].round(4)))
+        depths_F[places[order]] = (np.arange(len(places)) + start) / max(len(places), 1)
+    return np.lexsort((depths_F, values_F <= 0))
 
 
 def same_category(catalogue: Catalogue, shelf: Shelf, item: ItemId) -> NDArray[np.float64]:

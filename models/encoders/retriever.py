@@ -1,13 +1,13 @@
 """An encoder and the index of its items: what a pipeline asks, and how both are kept in a bundle.
 
-Shapes: B histories, D dimensions, N items, R retrieved items.
+Shapes: B histories, D dimensions, N items, R retrieved items, I any items, E dimensions of embeddings.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +15,72 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from features.errors import BundleRefused
+from models.counts.fitting import Texts
 from models.counts.neighbours import History
+from models.encoders.cold import ColdMap, Embeds, directions, fit_cold, told
 from models.encoders.config import configured
 from models.encoders.frozen import FrozenEncoder
+from models.encoders.sides import SideVectors
 from models.index import ItemIndex, build
 
 RETRIEVED: Final = 1000  # items that an encoder speaks for; fused ranking is the same, within its error, from 300 on
 PARTS: Final = ("items.safetensors", "encoder.safetensors", "index.safetensors")
+SIDES: Final = "sides.safetensors"  # of an encoder that uses words or categories
+COLD: Final = "cold.safetensors"  # where embeddings were at hand
+
+_Part = TypeVar("_Part")
 
 
 class EncoderRetriever:
-    """Immutable, and safe to use from several threads."""
+    """Immutable, and safe to use from several threads. sides, cold: what it tells of items that it does not know."""
 
-    def __init__(self, encoder: FrozenEncoder, index: ItemIndex) -> None:
+    def __init__(
+        self,
+        encoder: FrozenEncoder,
+        index: ItemIndex,
+        sides: SideVectors | None = None,
+        cold: ColdMap | None = None,
+    ) -> None:
         self.encoder = encoder
         self.index = index
+        self.sides = sides
+        self.cold = cold
 
     @classmethod
     def of(
-        cls, encoder: FrozenEncoder, queries_QD: NDArray[np.float32] | None = None, threads: int = 1
+        cls,
+        encoder: FrozenEncoder,
+        queries_QD: NDArray[np.float32] | None = None,
+        threads: int = 1,
+        sides: SideVectors | None = None,
     ) -> "EncoderRetriever":
         """With an index made for the encoder's items; queries_QD: users' vectors, to calibrate its searches on."""
-        return cls(encoder, build(encoder.vectors_ND, queries_QD, threads=threads))
+        return cls(encoder, build(encoder.vectors_ND, queries_QD, threads=threads), sides)
+
+    def with_cold(self, texts: Texts, counts_N: NDArray[np.int64], embedder: Embeds) -> "EncoderRetriever":
+        """The same with a map fitted to the encoder's items, if they are enough for one; counts_N as in `fit_cold`."""
+        features_NX = self._features(texts, embedded(texts, embedder))
+        cold = fit_cold(features_NX, self.encoder.vectors_ND, counts_N, embedder.digest)
+        return EncoderRetriever(self.encoder, self.index, self.sides, cold)
+
+    def cold_vectors(self, texts: Texts, embeddings_IE: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """vectors_ID of length one for items by what is said of them; zeros where that tells nothing.
+
+        embeddings_IE: of their texts, by the embedder of the map. Without a map or embeddings an item is its words and
+        categories alone.
+        """
+        if self.cold is not None and embeddings_IE is not None:
+            return self.cold.vectors(self._features(texts, embeddings_IE))
+        if self.sides is not None:
+            return directions(self.sides.vectors(texts))
+        return np.zeros((len(texts.titles), self.encoder.config.dimensions), np.float32)
+
+    def mean_direction(self) -> NDArray[np.float32]:
+        """mean_D: of the items that the encoder knows."""
+        return np.asarray(directions(self.encoder.vectors_ND).mean(axis=0), np.float32)
+
+    def _features(self, texts: Texts, embeddings_IE: NDArray[np.float32]) -> NDArray[np.float32]:
+        return embeddings_IE if self.sides is None else np.hstack([embeddings_IE, self.sides.vectors(texts)])
 
     def vectors(
         self,
@@ -70,6 +114,12 @@ class EncoderRetriever:
         of_encoder = of_items | {"encoder": sha256(content[encoder]).hexdigest()}
         blob = np.frombuffer(self.index.to_bytes(), np.uint8)
         content[index] = save({"index": blob}, _said(of_encoder))
+        if self.sides is not None:
+            content[SIDES] = save(self.sides.arrays(), _said(of_encoder))
+        if self.cold is not None:
+            of_sides = of_encoder | ({"sides": sha256(content[SIDES]).hexdigest()} if self.sides is not None else {})
+            fitted = {"cold": json.dumps(self.cold.described(), sort_keys=True)}
+            content[COLD] = save({"map": self.cold.map_XD, "bias": self.cold.bias_D}, _said(of_sides | fitted))
         return content
 
     @classmethod
@@ -88,7 +138,29 @@ class EncoderRetriever:
         blob, _ = _read(content, index, expected)
         found = ItemIndex.from_bytes(blob["index"].tobytes())
         found.check(frozen.vectors_ND)
-        return cls(frozen, found)
+        sides, cold = None, None
+        if SIDES in content:
+            told, _ = _read(content, SIDES, expected)
+            sides = _made(SIDES, lambda: SideVectors.from_arrays(told, config.dimensions))
+            expected["sides"] = sha256(content[SIDES]).hexdigest()
+        if COLD in content:
+            fitted, said = _read(content, COLD, expected)
+            cold = _made(COLD, lambda: ColdMap(fitted["map"], fitted["bias"], **json.loads(said["cold"])))
+            if cold.map_XD.shape[1:] != (config.dimensions,):
+                raise BundleRefused(f"{COLD}: maps to {cold.map_XD.shape[1:]}, not {config.dimensions}; train again")
+        return cls(frozen, found, sides, cold)
+
+
+def embedded(texts: Texts, embedder: Embeds) -> NDArray[np.float32]:
+    """embeddings_IE of what is said of each item."""
+    return embedder.vectors([told(*said) for said in zip(texts.titles, texts.categories, strict=True)])
+
+
+def _made(name: str, make: Callable[[], _Part]) -> _Part:
+    try:
+        return make()
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise BundleRefused(f"{name}: incomplete: {error!r}; train again") from None
 
 
 def _said(what: Mapping[str, str]) -> dict[str, str]:

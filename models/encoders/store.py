@@ -11,16 +11,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from features.errors import BundleRefused, UnknownName
 from features.folders import taking_the_place_of
 from features.frames import at_least, hold_out_last, sequences
 from models.counts.fitting import Texts
+from models.encoders.cold import Embeds
 from models.encoders.config import EncoderConfig
 from models.encoders.frozen import FrozenEncoder
 from models.encoders.reading import encoder_data
 from models.encoders.retriever import EncoderRetriever
+from models.encoders.sides import SideVectors
 from models.encoders.train import Progress, train
 from models.vocabulary import Vocabulary
 
@@ -56,6 +59,12 @@ class EncoderPair:
 
     tuned: TrainedEncoder
     kept: TrainedEncoder
+
+    def with_cold(self, history: pl.DataFrame, vocabulary: Vocabulary, texts: Texts, embedder: Embeds) -> "EncoderPair":
+        """The same, the kept one with a map for items that come later; history: what it was trained on."""
+        counts_N = np.bincount(sequences(history, vocabulary.items).items_E, minlength=len(vocabulary))
+        retriever = self.kept.retriever.with_cold(texts, counts_N, embedder)
+        return replace(self, kept=replace(self.kept, retriever=retriever))
 
 
 class EncoderStore:
@@ -141,7 +150,9 @@ class EncoderStore:
         queries_QD = frozen.vectors(
             sequences(known, vocabulary.items).histories(config.length)[:: max(1, data.n_users // 512)]
         )
-        retriever = EncoderRetriever.of(frozen, queries_QD)
+        learned = {name: weights.numpy() for name, weights in trained.weights.items()}
+        sides = SideVectors.of(learned, texts, config.dimensions)
+        retriever = EncoderRetriever.of(frozen, queries_QD, sides=sides)
         manifest = identity | {
             "epoch": trained.epoch,
             "curves": {name: list(values) for name, values in trained.curves.items()},

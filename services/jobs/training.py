@@ -13,6 +13,7 @@ from models.bundle import Bundle, train_counts
 from models.card import card, sizes_of
 from models.counts.fitting import CountsConfig
 from models.encoders.config import KINDS, EncoderConfig, configured, preset
+from models.language.weights import MINILM
 from models.plots import curves
 from models.promotion import Figures, figures, held_out, ranks_of
 from services.bundles import save
@@ -22,7 +23,7 @@ from services.jobs.promoting import promote_model
 from services.jobs.recording import recorded
 from services.promotions import current_name
 from services.settings import Settings
-from services.wiring import encoders_folder
+from services.wiring import encoders_folder, open_embedder
 
 if TYPE_CHECKING:  # torch, which counting models do not wait for
     from models.encoders.store import EncoderStore
@@ -33,9 +34,10 @@ def train_and_register(
 ) -> dict[str, Any]:
     """Fits all but the held-out events, with weights chosen on validation events, and registers the bundle.
 
-    encoder: trained too, or taken up where its training was interrupted, and a part of the bundle. The bundle is put
+    encoder: trained too, or taken up where its training was interrupted, and a part of the bundle; with a map for items
+    that come later, when the weights of title embeddings are in the home: none are downloaded here. The bundle is put
     into use when nothing is, and, with `promote`, when it ranks no worse than what is. Raises InvalidFile,
-    InvalidInput, UnknownName, RegistryUnavailable, PromotionRefused.
+    InvalidInput, UnknownName, WeightsRefused, RegistryUnavailable, PromotionRefused.
     """
     start = time.perf_counter()
     dataset = load_or_pull(data, settings)
@@ -56,6 +58,7 @@ def train_and_register(
                 seed=seed,
                 encoders=store,
                 encoder_config=encoder,
+                embedder=None if encoder is None else open_embedder(settings),
                 progress=advance,
             )
         folder = save(settings, bundle)
@@ -72,6 +75,7 @@ def train_and_register(
         "events": dataset.events.height,
         "folder": str(folder),
         "seconds": round(seconds, 3),
+        **({} if encoder is None else {"cold_items": _cold(bundle)}),
         **measures,
     }
     in_use = current_name(settings)
@@ -79,6 +83,16 @@ def train_and_register(
         return report | {"in_use": in_use, "next": f"tasteprint models promote {bundle.name}"}
     promoted = promote_model(settings, bundle.name, time.time())
     return report | {"in_use": promoted["in_use"]}
+
+
+def _cold(bundle: Bundle) -> str:
+    """By what the bundle ranks items that come later."""
+    retriever = bundle.retriever
+    if retriever is not None and retriever.cold is not None:
+        return "embeddings of titles"
+    lack = f"embeddings of titles need `tasteprint weights pull {MINILM}` before the training"
+    known = "words and categories" if retriever is not None and retriever.sides is not None else "categories"
+    return f"{known}; {lack}"
 
 
 def _measured(bundle: Bundle, dataset: Dataset, settings: Settings) -> Figures | None:

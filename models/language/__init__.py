@@ -1,0 +1,1 @@
+"""Language: sentence embeddings, and where their weights come from."""
