@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from features.errors import BundleRefused
+from features.errors import BundleRefused, InvalidInput
 from models.counts.fitting import Texts
 from models.counts.neighbours import History
 from models.encoders.cold import ColdMap, Embeds, directions, fit_cold, told
@@ -130,13 +130,14 @@ class EncoderRetriever:
         arrays, said = _read(content, items, {"vocabulary": vocabulary})
         expected = {"vocabulary": vocabulary, "items": sha256(content[items]).hexdigest()}
         layers, said = _read(content, encoder, expected)
-        config = configured(json.loads(said["config"]))
-        if len(arrays["items"]) != n_items:
-            raise BundleRefused(f"{items}: {len(arrays['items'])} vectors for {n_items} items; train again")
-        frozen = FrozenEncoder(config, arrays["items"], layers)
+        config = _made(encoder, lambda: configured(json.loads(said["config"])))
+        items_ND = _made(items, lambda: arrays["items"])
+        if len(items_ND) != n_items:
+            raise BundleRefused(f"{items}: {len(items_ND)} vectors for {n_items} items; train again")
+        frozen = FrozenEncoder(config, items_ND, layers)
         expected["encoder"] = sha256(content[encoder]).hexdigest()
         blob, _ = _read(content, index, expected)
-        found = ItemIndex.from_bytes(blob["index"].tobytes())
+        found = ItemIndex.from_bytes(_made(index, lambda: blob["index"].tobytes()))
         found.check(frozen.vectors_ND)
         sides, cold = None, None
         if SIDES in content:
@@ -159,7 +160,7 @@ def embedded(texts: Texts, embedder: Embeds) -> NDArray[np.float32]:
 def _made(name: str, make: Callable[[], _Part]) -> _Part:
     try:
         return make()
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, InvalidInput, json.JSONDecodeError) as error:
         raise BundleRefused(f"{name}: incomplete: {error!r}; train again") from None
 
 

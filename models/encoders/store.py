@@ -177,11 +177,12 @@ def _save(folder: Path, retriever: EncoderRetriever, manifest: Mapping[str, Any]
 def _load(folder: Path, identity: Mapping[str, Any], vocabulary: Vocabulary) -> TrainedEncoder:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
-        content = {name: (folder / name).read_bytes() for name in manifest["parts"]}
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        digests = dict(manifest["parts"])
+        content = {name: (folder / name).read_bytes() for name in digests}
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise BundleRefused(f"{folder}: incomplete: {error}; remove it and train again") from None
     if any(manifest.get(name) != value for name, value in identity.items()):
         raise BundleRefused(f"{folder}: was trained for something else; remove it and train again")
-    if any(sha256(content[name]).hexdigest() != digest for name, digest in manifest["parts"].items()):
+    if any(sha256(content[name]).hexdigest() != digest for name, digest in digests.items()):
         raise BundleRefused(f"{folder}: a part's sha256 is not the manifest's; remove it and train again")
     return TrainedEncoder(EncoderRetriever.from_parts(content, vocabulary.digest, len(vocabulary)), manifest)

@@ -43,29 +43,20 @@ def test_vectors_are_the_trained_encoders_states_after_the_newest_events(kind: s
     encoder = Encoder(made.config, data.n_items, sides_of(data)).eval()
     encoder.load_state_dict(dict(made.weights))
     arrays = Arrays(data, made.config, CPU)
-    begins, ends = (
-        np.array([2, 6, 14, 18]),
-        np.array([6, 7, 17, 22]),
-    )  # the newest four of six, one, the newest three, ...
-    firsts = np.array([0, 6, 12, 18])
+    asked = [(0, 6), (6, 7), (12, 17), (18, 22)]  # places in E of users' first events; the newest four are read
     with torch.no_grad():
-        expected_BD = torch.stack(
+        expected_BD = np.array(
             [
-                encoder.states(arrays.gathered(np.array([b]), np.array([e]))[0])[0, -1]
-                for b, e in zip(begins, ends, strict=True)
+                encoder.states(arrays.gathered(np.array([max(begin, end - 4)]), np.array([end]))[0])[0, -1].numpy()
+                for begin, end in asked
             ]
         )
-        torch.testing.assert_close(torch.from_numpy(frozen.vectors_ND), encoder.item_vectors())
-    asked = [
-        slice(first if end - first > 4 else begin, end) for first, begin, end in zip(firsts, begins, ends, strict=True)
-    ]
-    asked[2] = slice(12, 17)  # five events, of which the last four are read
-    with torch.no_grad():
-        expected_BD[2] = encoder.states(arrays.gathered(np.array([13]), np.array([17]))[0])[0, -1]
+        np.testing.assert_allclose(frozen.vectors_ND, encoder.item_vectors().numpy(), atol=1e-6)
+    whole = [slice(begin, end) for begin, end in asked]
     found_BD = frozen.vectors(
-        [data.items_E[one] for one in asked], [data.at_E[one] for one in asked], [data.values_E[one] for one in asked]
+        [data.items_E[one] for one in whole], [data.at_E[one] for one in whole], [data.values_E[one] for one in whole]
     )
-    np.testing.assert_allclose(found_BD, expected_BD.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found_BD, expected_BD, atol=1e-5)
 
 
 def test_what_is_not_known_of_events_is_read_as_first_and_unrated() -> None:
@@ -102,8 +93,8 @@ def test_an_encoder_frozen_from_its_own_arrays_is_the_same() -> None:
     again = FrozenEncoder(first.config, first.items_ND, first.layers)
     np.testing.assert_array_equal(first.vectors([[1, 2]]), again.vectors([[1, 2]]))
     assert not any(name.startswith(("rows", "words", "categories")) for name in first.layers)
-    assert not (first.config.words)
-    assert not (first.config.categories)
+    assert not first.config.words
+    assert not first.config.categories
 
 
 def widen(frozen: FrozenEncoder) -> None:

@@ -99,6 +99,18 @@ def test_held_out_events_reach_no_encoder(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.retriever.encoder.items_ND, two.retriever.encoder.items_ND)
 
 
+def test_the_last_but_one_events_reach_the_kept_encoder_alone(tmp_path: Path) -> None:
+    """They are what training stops by, so the number of epochs is held."""
+    last_but_one = np.arange(EVENTS.height) % 6 == 4
+    other = EVENTS.with_columns(item=np.where(last_but_one, "i0", EVENTS["item"].to_numpy().astype(object)))  # type: ignore[arg-type]
+    once = replace(CONFIG, epochs=1)
+    first = pair_of(tmp_path / "first", config=once, may_train=True)
+    second = pair_of(tmp_path / "second", other, config=once, may_train=True)
+    for kind, is_same in (("tuned", True), ("kept", False)):
+        one, two = (getattr(pair, kind).retriever.encoder.items_ND for pair in (first, second))
+        assert np.array_equal(one, two) == is_same
+
+
 def alter_the_manifest(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"seed": 7}))
@@ -112,9 +124,29 @@ def truncate(folder: Path) -> None:
     (folder / PARTS[1]).write_bytes((folder / PARTS[1]).read_bytes()[:-8])
 
 
+def lose_a_part(folder: Path) -> None:
+    (folder / PARTS[2]).unlink()
+
+
+def list_no_digests(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"parts": list(PARTS)}))
+
+
+def write_another_kind_of_json(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[]")
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [(alter_the_manifest, "something else"), (lose_the_manifest, "incomplete"), (truncate, "sha256")],
+    [
+        (alter_the_manifest, "something else"),
+        (lose_the_manifest, "incomplete"),
+        (truncate, "sha256"),
+        (lose_a_part, "incomplete"),
+        (list_no_digests, "incomplete"),
+        (write_another_kind_of_json, "incomplete"),
+    ],
 )
 def test_a_damaged_encoder_is_refused(tmp_path: Path, damage: Callable[[Path], None], said: str) -> None:
     pair_of(tmp_path, fit="train", may_train=True)
