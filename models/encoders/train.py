@@ -153,37 +153,35 @@ def next_item_loss(
 ) -> Tensor:
     """Mean cross-entropy of the next items, over the catalogue or over items drawn for this batch.
 
-    Drawn items are shared by the batch; scores are corrected by the logarithm of how often each item is expected among
-    them (Bengio and Senecal, 2008), and an item drawn that is the target itself is left out.
+    Drawn items are shared by the batch; their scores are corrected by the logarithm of how often each is expected among
+    them, so that together they stand for the whole catalogue (Bengio and Senecal, 2008). The target is always there and
+    is corrected by nothing; where it is drawn as well it is left out.
     """
     config = arrays.config
     real_BL = targets_BL != len(vectors_ND)
     states_TD, targets_T = states_BLD[real_BL], targets_BL[real_BL]
     if config.loss == "full":
         return full_softmax_loss(states_TD.float(), vectors_ND, targets_T, device.dtype)
-    drawn_S, log_expected_S, log_expected_T = draw(arrays, targets_T)
+    drawn_S, log_expected_S = draw(arrays)
     with device.autocast():
         scores_TS = states_TD @ vectors_ND[drawn_S].T
         targets_T1 = (states_TD * vectors_ND[targets_T]).sum(dim=-1, keepdim=True)
     scores_TS = scores_TS.float() - log_expected_S
     scores_TS = scores_TS.masked_fill(drawn_S == targets_T[:, None], -torch.inf)
-    scores = torch.cat((targets_T1.float() - log_expected_T[:, None], scores_TS), dim=1)
+    scores = torch.cat((targets_T1.float(), scores_TS), dim=1)
     return functional.cross_entropy(scores, torch.zeros_like(targets_T))
 
 
-def draw(arrays: Arrays, targets_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(drawn_S, log_expected_S, log_expected_T): items drawn for these targets, the logarithm of how often each is
-    expected among them, and the same of the targets."""
+def draw(arrays: Arrays) -> tuple[Tensor, Tensor]:
+    """(drawn_S, log_expected_S): items drawn for a batch, and the logarithm of how often each is expected."""
     config, n_items = arrays.config, arrays.data.n_items
     if config.loss == "uniform":
         drawn_S = torch.randint(n_items, (config.negatives,), device=arrays.device)
-        same = math.log(config.negatives / n_items)
-        return drawn_S, torch.full_like(drawn_S, same, dtype=torch.float32), torch.full_like(targets_T, same).float()
+        return drawn_S, torch.full(drawn_S.shape, math.log(config.negatives / n_items), device=arrays.device)
     uniform_S = torch.rand(config.negatives, device=arrays.device, dtype=torch.float64)
     ranks_S = (torch.exp(uniform_S * math.log(n_items + 1)) - 1).long().clamp(0, n_items - 1)
     drawn_S = arrays.by_popularity_N[ranks_S]
-    log_expected_N = arrays.log_chances_N + math.log(config.negatives)
-    return drawn_S, log_expected_N[drawn_S], log_expected_N[targets_T]
+    return drawn_S, arrays.log_chances_N[drawn_S] + math.log(config.negatives)
 
 
 @torch.no_grad()
