@@ -3,6 +3,7 @@ from shutil import copytree
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from features.errors import WeightsRefused
@@ -51,6 +52,8 @@ def test_half_precision_says_nearly_the_same(minilm: Path, embedder: Embedder) -
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_vectors_of_the_processor(minilm: Path, embedder: Embedder) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
     texts = ["a film about space travel", "a cookbook"]
     np.testing.assert_allclose(
         Embedder(minilm, Device("cuda", False)).vectors(texts), embedder.vectors(texts), atol=1e-3
