@@ -238,11 +238,12 @@ def new_items(catalogue: Catalogue, shelf: Shelf, query: Query, most: int, *, an
         return []
     turn = crc32(query.user.encode("utf-8", "replace"))
     turns_F = (shelf.turns_F + turn) % _TURNS
-    values_F = _affinity(shelf, query)
-    is_cold_F = np.zeros(len(values_F), np.bool_)
+    is_cold_F = np.zeros(len(turns_F), np.bool_)
+    values_F = np.zeros(len(turns_F), np.float32)
     if shelf.cold_FD is not None and query.vector_D is not None and query.vector_D.any():
-        is_cold_F = shelf.is_cold_F
-        values_F = np.where(is_cold_F, shelf.cold_FD @ query.vector_D, values_F)
+        is_cold_F, values_F = shelf.is_cold_F, shelf.cold_FD @ query.vector_D
+    if not is_cold_F.all():
+        values_F = np.where(is_cold_F, values_F, _affinity(shelf, query))
 
     def liked(name: str) -> float:
         found = map(catalogue.get, query.history[: -PROFILE_LENGTH - 1 : -1])
