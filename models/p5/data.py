@@ -1,0 +1,103 @@
+"""What P5 is trained on: who had which items in which order, what the items say of themselves, and reviews, in one file.
+
+The training part only: whoever builds it has cut off what is to be predicted.
+Shapes: E events, U users, V = U + 1, N items, R items that occur.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from features.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """event: its place among the events. headline, text: as written, "" for none."""
+
+    event: int
+    headline: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class P5Data:
+    """items_E: item rows, each user's oldest first, users one after another from starts_V on.
+
+    values_E: stars, NaN for none. targets_U, target_values_U: each user's next item, on which training is validated
+    or the model measured, and its stars; -1 and NaN for a user who has none. titles, categories: of each row.
+    reviews: of some of the events, in their order.
+    """
+
+    items_E: NDArray[np.int64]
+    values_E: NDArray[np.float32]
+    starts_V: NDArray[np.int64]
+    targets_U: NDArray[np.int64]
+    target_values_U: NDArray[np.float32]
+    titles: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+    reviews: tuple[Review, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput when an item is no row of the items, or the parts do not fit."""
+        if len(self.categories) != len(self.titles):
+            raise InvalidInput("data", f"{len(self.categories)} items have categories, {len(self.titles)} titles")
+        if len(self.values_E) != len(self.items_E) or self.starts_V[-1] != len(self.items_E):
+            raise InvalidInput("data", "items, values and starts are not of the same events")
+        if not len(self.targets_U) == len(self.target_values_U) == self.n_users:
+            raise InvalidInput("data", f"{len(self.targets_U)} targets for {self.n_users} users")
+        if self.items_E.min(initial=0) < 0 or self.items_E.max(initial=-1) >= self.n_items:
+            raise InvalidInput("data", "an event's item is no row of the items")
+        if self.targets_U.min(initial=-1) < -1 or self.targets_U.max(initial=-1) >= self.n_items:
+            raise InvalidInput("data", "a target is no row of the items")
+        if any(not 0 <= review.event < len(self.items_E) for review in self.reviews):
+            raise InvalidInput("data", "a review is of no event")
+
+    @property
+    def n_items(self) -> int:
+        return len(self.titles)
+
+    @property
+    def n_users(self) -> int:
+        return len(self.starts_V) - 1
+
+    def by_appearance(self) -> NDArray[np.int64]:
+        """rows_R: the rows that occur, by first appearance, users in their order: an order free of the rows."""
+        rows_R, firsts_R = np.unique(self.items_E, return_index=True)
+        return rows_R[np.argsort(firsts_R)]
+
+
+_ARRAYS: Final = ("items_E", "values_E", "starts_V", "targets_U", "target_values_U")
+
+
+def save_data(data: P5Data, path: Path) -> None:
+    """Writes everything to one safetensors file; the texts are JSON in arrays of bytes."""
+    reviews = [(review.event, review.headline, review.text) for review in data.reviews]
+    arrays = {name: np.ascontiguousarray(getattr(data, name)) for name in _ARRAYS}
+    texts = {"titles": data.titles, "categories": data.categories, "reviews": reviews}
+    save_file(arrays | {name: _bytes(value) for name, value in texts.items()}, path)
+
+
+def load_data(path: Path) -> P5Data:
+    """What `save_data` wrote."""
+    arrays = load_file(path)
+    return P5Data(
+        *(arrays[name] for name in _ARRAYS),
+        titles=tuple(_value(arrays["titles"])),
+        categories=tuple(map(tuple, _value(arrays["categories"]))),
+        reviews=tuple(Review(*one) for one in _value(arrays["reviews"])),
+    )
+
+
+def _bytes(value: Sequence[Any]) -> NDArray[np.uint8]:
+    return np.frombuffer(orjson.dumps(value), np.uint8)
+
+
+def _value(bytes_: NDArray[np.uint8]) -> Any:
+    return orjson.loads(bytes_.tobytes())
