@@ -1,4 +1,4 @@
-"""What P5 is trained on: who had which items in which order, what the items say of themselves, and reviews, in one file.
+"""What P5 is trained on: who had which items in which order, what the items say of themselves, and reviews.
 
 The training part only: whoever builds it has cut off what is to be predicted.
 Shapes: E events, U users, V = U + 1, N items, R items that occur.

@@ -6,14 +6,14 @@ Shapes: N items, L events of a history.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import InvalidInput
-from models.p5.facts import HIGH, LOW, Evidence, evidence, sentence
+from models.p5.facts import HIGH, Evidence, Manner, evidence, manner_of, sentence
 from models.p5.templates import Family, Task, Template, family_of
 from models.p5.words import Word, words_of
 
@@ -36,18 +36,24 @@ Values = Mapping[str, tuple[Word, ...]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
-    """A user as a history: rows items_L, the oldest first, and the stars_L given to them, NaN for none."""
+    """A user as a history: rows of items, the oldest first, and the stars given to them, NaN for none; without `stars`
+    none were given. Raises InvalidInput when their numbers differ.
+    """
 
-    items_L: NDArray[np.int64]
-    stars_L: NDArray[np.float32]
+    items: InitVar[Sequence[int] | NDArray[np.int64]]
+    stars: InitVar[Sequence[float] | NDArray[np.float32] | None] = None
+    items_L: NDArray[np.int64] = field(init=False)
+    stars_L: NDArray[np.float32] = field(init=False)
 
-    @classmethod
-    def of(cls, items: Sequence[int], stars: Sequence[float] | None = None) -> "Person":
-        """From plain numbers; without stars none were given. Raises InvalidInput when the lengths differ."""
-        if stars is not None and len(stars) != len(items):
-            raise InvalidInput("stars", f"{len(stars)} stars for {len(items)} items; give one for each, NaN for none")
-        values = np.full(len(items), np.nan) if stars is None else np.array(stars, float)
-        return cls(np.array(items, np.int64), values.astype(np.float32))
+    def __post_init__(
+        self, items: Sequence[int] | NDArray[np.int64], stars: Sequence[float] | NDArray[np.float32] | None
+    ) -> None:
+        items_L = np.asarray(items, np.int64)
+        stars_L = np.full(len(items_L), np.nan, np.float32) if stars is None else np.asarray(stars, np.float32)
+        if len(stars_L) != len(items_L):
+            raise InvalidInput("stars", f"{len(stars_L)} for {len(items_L)} items; give one for each, NaN for none")
+        object.__setattr__(self, "items_L", items_L)
+        object.__setattr__(self, "stars_L", stars_L)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +152,32 @@ class Asker:
         values = {"liked": self._liked(person), "feature": words_of(feature, CATEGORY_WORDS) or UNKNOWN}
         return Question(Task.EXPLAIN_BY, {**values, **self._item(item)})
 
-    def evidence(self, person: Person, item: int, stars: float | None = None) -> Evidence | None:
-        """What a prompt shows that speaks for the item, or for these stars; None when nothing does.
+    def evidence(
+        self, person: Person, item: int, *, stars: float | None = None, feature: str | None = None
+    ) -> Evidence | None:
+        """What a prompt shows that speaks for the item, for its stars or by a feature; None when nothing does.
 
         Only what stands in {liked}, or, with stars, in {rated} counts: an answer follows from its prompt.
         """
         self._rows((item,))
-        if stars is None:
-            rows = self._liked_rows(person)
-        else:
-            wanted = star_number(stars)
-            rows = [row for row, given in self._rated_rows(person) if _alike(star_number(given), wanted)]
-        return evidence(self.telling_of(item), [(row, self.categories[row]) for row in rows if self.titles[row]])
+        names = self.telling_of(item) if feature is None else tuple({feature} & set(self.telling_of(item)))
+        if not names:
+            return None
+        shown = self._liked_rows(person) if stars is None else self._rated_rows(person)
+        if stars is not None:
+            manner = manner_of(star_number(stars))
+            shown = [(row, given) for row, given in shown if manner_of(given) is manner is not Manner.HAD]
+        return evidence(names, [(row, given, self.categories[row]) for row, given in shown if self.titles[row]])
 
-    def sentence(self, found: Evidence, stars: float | None) -> tuple[str, ...]:
+    def shared(self, person: Person, item: int) -> list[str]:
+        """The item's categories that something in {liked} has too: by each of them it can be explained."""
+        shown = [self.categories[row] for row, _ in self._liked_rows(person) if self.titles[row]]
+        return [name for name in self.telling_of(item) if any(name in names for names in shown)]
+
+    def sentence(self, found: Evidence) -> tuple[str, ...]:
         """The evidence in words."""
         titles = [" ".join(words_of(self.titles[row], TITLE_WORDS)) for row in found.items]
-        return tuple(sentence(found.categories, titles, None if stars is None else star_number(stars)).split())
+        return tuple(sentence(found, titles).split())
 
     # --- Review -----------------------------------------------------------------------------------------------------
 
@@ -224,31 +239,33 @@ class Asker:
         return tuple(words) or NOTHING
 
     def _rated_rows(self, person: Person) -> list[tuple[int, float]]:
-        rows, stars = _newest(person, person.stars_L == person.stars_L, RATED)
-        self._rows(rows)
-        return list(zip(rows, stars, strict=True))
+        return self._newest(person, person.stars_L == person.stars_L, RATED)
 
-    def _liked_rows(self, person: Person) -> list[int]:
-        """The newest that were rated high; where nothing was rated, the newest."""
-        is_rated_L = person.stars_L == person.stars_L
-        liked_L = person.stars_L >= HIGH if is_rated_L.any() else ~is_rated_L
-        rows, _ = _newest(person, liked_L, LIKED)
+    def _liked_rows(self, person: Person) -> list[tuple[int, float]]:
+        """Those that were not rated below HIGH."""
+        return self._newest(person, ~(person.stars_L < HIGH), LIKED)
+
+    def _newest(self, person: Person, wanted_L: NDArray[np.bool_], most: int) -> list[tuple[int, float]]:
+        """(row, stars) of the newest wanted events, oldest first."""
+        places = np.flatnonzero(wanted_L)[-most:]
+        rows = person.items_L[places].tolist()
         self._rows(rows)
-        return rows
+        return list(zip(rows, person.stars_L[places].tolist(), strict=True))
 
     def _liked(self, person: Person) -> tuple[Word, ...]:
-        return tuple(self._liked_rows(person)) or NOTHING
+        return tuple(row for row, _ in self._liked_rows(person)) or NOTHING
 
     def _taste(self, person: Person) -> dict[str, tuple[Word, ...]]:
-        history = person.items_L[-self.history :].tolist()
-        liked = self._liked_rows(person)
-        counts = Counter(name for row in (*history, *liked) for name in self.categories[row] if name in self.telling)
+        history, liked = self._history(person), self._liked(person)
+        counts = Counter(
+            name
+            for row in (*history, *liked)
+            if not isinstance(row, str)
+            for name in self.categories[row]
+            if name in self.telling
+        )
         favourites = ", ".join(name for name, _ in counts.most_common(FAVOURITES))
-        return {
-            "history": self._rows(history),
-            "liked": tuple(liked) or NOTHING,
-            "likes": words_of(favourites, CATEGORY_WORDS) or UNKNOWN,
-        }
+        return {"history": history, "liked": liked, "likes": words_of(favourites, CATEGORY_WORDS) or UNKNOWN}
 
 
 def star_number(stars: float) -> int:
@@ -273,13 +290,3 @@ def worded(question: Question, template: Template) -> tuple[Word, ...]:
             "template", f"{template.id} has a slot {error} that a question of {question.task} does not fill"
         ) from None
     return tuple(words)
-
-
-def _alike(stars: int, wanted: int) -> bool:
-    return stars >= HIGH if wanted >= HIGH else stars <= LOW
-
-
-def _newest(person: Person, wanted_L: NDArray[np.bool_], most: int) -> tuple[list[int], list[float]]:
-    """(rows, stars) of the newest wanted events, oldest first."""
-    places = np.flatnonzero(wanted_L)[-most:]
-    return person.items_L[places].tolist(), person.stars_L[places].tolist()
