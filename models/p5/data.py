@@ -88,7 +88,7 @@ def load_data(path: Path) -> P5Data:
     """What `save_data` wrote."""
     arrays = load_file(path)
     return P5Data(
-        *(arrays[name] for name in _ARRAYS),
+        **{name: arrays[name] for name in _ARRAYS},
         titles=tuple(_value(arrays["titles"])),
         categories=tuple(map(tuple, _value(arrays["categories"]))),
         reviews=tuple(Review(*one) for one in _value(arrays["reviews"])),

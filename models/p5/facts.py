@@ -4,7 +4,7 @@ Where nobody wrote why, this is what a true explanation can say. Every claim is 
 each item named is in the history with such stars, and has each category named, as has the item that is explained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,7 +16,7 @@ TITLES_MOST: Final = 2  # items named
 
 
 class Manner(StrEnum):
-    """What a user did with an item that is named."""
+    """What the user did with the items that are named."""
 
     HIGH = "You rated {} high"
     LOW = "You rated {} low"
@@ -32,26 +32,34 @@ class Evidence:
     items: tuple[int, ...]
 
 
-def evidence(item: Sequence[str], earlier: Sequence[tuple[int, float, Sequence[str]]]) -> Evidence | None:
-    """What speaks for an item of these categories: of `earlier` items (row, stars, categories), oldest first, the one
-    that shares most of them, the newest of several; with it the next best that shares the same, and was rated alike.
-    None when none shares any.
+def evidence(item: Sequence[str], earlier: Sequence[tuple[int, int, Collection[str]]]) -> Evidence | None:
+    """What speaks for an item of these categories: of `earlier` items (row, whole stars or 0, categories), oldest
+    first, the one that shares most of them, the newest of several; with it the next best that shares the same and was
+    rated alike. None when none shares any.
     """
-    shared = [(row, manner_of(stars), [one for one in item if one in names]) for row, stars, names in reversed(earlier)]
-    best = sorted((one for one in shared if one[2]), key=lambda one: -len(one[2]))
-    if not best:
+    best: tuple[int, int, list[str]] | None = None
+    for row, stars, names in reversed(earlier):
+        shared = [name for name in item if name in names]
+        if len(shared) > (0 if best is None else len(best[2])):
+            best = row, stars, shared
+    if best is None:
         return None
-    _, manner, names = best[0]
-    categories = tuple(names[:SHARED_MOST])
-    rows = dict.fromkeys(row for row, how, also in best if how is manner and set(categories) <= set(also))
-    return Evidence(manner, categories, tuple(rows)[:TITLES_MOST])
+    first, stars, shared = best
+    manner, categories = manner_of(stars), shared[:SHARED_MOST]
+    others = [
+        (sum(name in names for name in item), place, row)
+        for place, (row, given, names) in enumerate(earlier)
+        if row != first and manner_of(given) is manner and all(name in names for name in categories)
+    ]
+    rows = dict.fromkeys(row for *_, row in sorted(others, reverse=True))
+    return Evidence(manner, tuple(categories), (first, *rows)[:TITLES_MOST])
 
 
-def manner_of(stars: float) -> Manner:
-    """Of whole stars below HIGH and above LOW nothing is said but that the user had the item, as of NaN."""
+def manner_of(stars: int) -> Manner:
+    """Of a rating between LOW and HIGH, as of none, nothing is said but that the user had the item."""
     if stars >= HIGH:
         return Manner.HIGH
-    return Manner.LOW if stars <= LOW else Manner.HAD
+    return Manner.LOW if 0 < stars <= LOW else Manner.HAD
 
 
 def sentence(found: Evidence, titles: Sequence[str]) -> str:

@@ -1,19 +1,21 @@
 """What is asked of P5, before its wording: the slots of a task filled for one user. Training, evaluation and serving
 ask by the same code, so that a model is asked what it was trained to answer.
 
-Shapes: N items, L events of a history.
+Shapes: N items, E events.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import InvalidInput
-from models.p5.facts import HIGH, Evidence, Manner, evidence, manner_of, sentence
+from models.p5.facts import Manner, evidence, manner_of, sentence
+from models.p5.past import Past, Rated, star_number
 from models.p5.templates import Family, Task, Template, family_of
 from models.p5.words import Word, words_of
 
@@ -23,37 +25,16 @@ FAVOURITES: Final = 3  # categories of a prompt that do
 TITLE_WORDS: Final = 16
 CATEGORY_WORDS: Final = 12
 REVIEW_WORDS: Final = 100
-HEADLINE_WORDS: Final = 16
 
 # What stands in a slot of which nothing is known.
 NOTHING: Final[tuple[Word, ...]] = ("nothing",)
 UNKNOWN: Final[tuple[Word, ...]] = ("unknown",)
-YES_NO: Final[tuple[tuple[Word, ...], ...]] = (("no",), ("yes",))
-_STARS: Final[tuple[tuple[Word, ...], ...]] = tuple((str(number),) for number in range(6))
+STARS: Final = ("none", "1", "2", "3", "4", "5")
 
-Values = Mapping[str, tuple[Word, ...]]
+Less = tuple[float, int]
+"""Sum and count of stars that are left out of what others gave."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Person:
-    """A user as a history: rows of items, the oldest first, and the stars given to them, NaN for none; without `stars`
-    none were given. Raises InvalidInput when their numbers differ.
-    """
-
-    items: InitVar[Sequence[int] | NDArray[np.int64]]
-    stars: InitVar[Sequence[float] | NDArray[np.float32] | None] = None
-    items_L: NDArray[np.int64] = field(init=False)
-    stars_L: NDArray[np.float32] = field(init=False)
-
-    def __post_init__(
-        self, items: Sequence[int] | NDArray[np.int64], stars: Sequence[float] | NDArray[np.float32] | None
-    ) -> None:
-        items_L = np.asarray(items, np.int64)
-        stars_L = np.full(len(items_L), np.nan, np.float32) if stars is None else np.asarray(stars, np.float32)
-        if len(stars_L) != len(items_L):
-            raise InvalidInput("stars", f"{len(stars_L)} for {len(items_L)} items; give one for each, NaN for none")
-        object.__setattr__(self, "items_L", items_L)
-        object.__setattr__(self, "stars_L", stars_L)
+Values = dict[str, tuple[Word, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +42,7 @@ class Question:
     """values: the words of every slot that a prompt of the task may have."""
 
     task: Task
-    values: Values
+    values: Mapping[str, tuple[Word, ...]]
 
     @property
     def family(self) -> Family:
@@ -70,112 +51,114 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemStars:
-    """What is known of how items are rated in training: sums_N and counts_N of stars."""
+    """How items were rated in training: sums_N and counts_N of stars."""
 
     sums_N: NDArray[np.float64]
     counts_N: NDArray[np.int64]
 
     @classmethod
     def of(cls, items_E: NDArray[np.int64], values_E: NDArray[np.float32], n_items: int) -> "ItemStars":
-        rated_E = ~np.isnan(values_E)
-        rows, values = items_E[rated_E], values_E[rated_E].astype(np.float64)
+        """From all events, NaN for those without stars."""
+        rows, values = items_E[~np.isnan(values_E)], values_E[~np.isnan(values_E)].astype(np.float64)
         return cls(np.bincount(rows, values, n_items), np.bincount(rows, minlength=n_items))
 
-    def mean(self, item: int, less: tuple[float, int] = (0.0, 0)) -> tuple[Word, ...]:
-        """The mean as a word. less: sum and count of stars that are left out."""
+    def mean(self, item: int, less: Less) -> float:
+        """NaN when nothing is left."""
         count = self.counts_N.item(item) - less[1]
-        return (f"{(self.sums_N.item(item) - less[0]) / count:.1f}",) if count > 0 else UNKNOWN
+        return (self.sums_N.item(item) - less[0]) / count if count > 0 else math.nan
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Asker:
     """Fills slots. titles, categories: of each row. others: stars in training. history: most items of a {history}.
 
-    Every method raises InvalidInput for an item that is no row. An empty history words "nothing".
-    telling: the categories that say something: those that at most half of the items have.
+    Of the categories only those are told and shared that at most half of the items have: others tell nothing.
+    Every method raises InvalidInput for an item that is no row, in a history as well. What is empty or not known is
+    said in words: "nothing", "unknown".
     """
 
-    titles: Sequence[str]
-    categories: Sequence[Sequence[str]]
-    others: ItemStars
-    history: int = 20
-    telling: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        counts = Counter(name for names in self.categories for name in set(names))
-        telling = frozenset(name for name, count in counts.items() if 2 * count <= len(self.categories))
-        object.__setattr__(self, "telling", telling)
+    def __init__(
+        self, titles: Sequence[str], categories: Sequence[Sequence[str]], others: ItemStars, history: int = 20
+    ) -> None:
+        counts = Counter(name for names in categories for name in set(names))
+        telling = {name for name, count in counts.items() if 2 * count <= len(categories)}
+        self.titles = titles
+        self.categories = [tuple(name for name in names if name in telling) for names in categories]
+        self.others = others
+        self.history = history
+        once: dict[tuple[str, ...], frozenset[str]] = {}
+        self._kinds = [once.setdefault(names, frozenset(names)) for names in self.categories]
 
     # --- Sequential -------------------------------------------------------------------------------------------------
 
-    def next(self, person: Person) -> Question:
+    def next(self, past: Past) -> Question:
         """Which item comes next."""
-        return Question(Task.NEXT, {"history": self._history(person)})
+        return Question(Task.NEXT, {"history": self._rows(past.newest(self.history))})
 
-    def pick_next(self, person: Person, candidates: Sequence[int]) -> Question:
+    def pick_next(self, past: Past, candidates: Sequence[int]) -> Question:
         """Which of the candidates comes next."""
-        values = {"history": self._history(person), "candidates": self._rows(candidates)}
+        values = {"history": self._rows(past.newest(self.history)), "candidates": self._rows(candidates)}
         return Question(Task.PICK_NEXT, values)
 
-    def is_next(self, person: Person, item: int) -> Question:
+    def is_next(self, past: Past, item: int) -> Question:
         """Whether the item comes next."""
-        return Question(Task.IS_NEXT, {"history": self._history(person), **self._item(item)})
+        return Question(Task.IS_NEXT, self._item(item) | {"history": self._rows(past.newest(self.history))})
 
     # --- Rating -----------------------------------------------------------------------------------------------------
 
-    def stars(self, person: Person, item: int, less: tuple[float, int] = (0.0, 0)) -> Question:
-        """How many stars the item gets. less: sum and count of stars for it that are left out of {others}."""
-        return Question(Task.STARS, self._rating(person, item, less))
+    def stars(self, past: Past, item: int, less: Less = (0.0, 0)) -> Question:
+        """How many stars the user gives the item."""
+        return Question(Task.STARS, self._rating(past, item, less))
 
-    def gives(self, person: Person, item: int, stars: float, less: tuple[float, int] = (0.0, 0)) -> Question:
-        """Whether the item gets these stars."""
-        return Question(Task.GIVES, {**self._rating(person, item, less), "stars": stars_word(stars)})
+    def gives(self, past: Past, item: int, stars: float, less: Less = (0.0, 0)) -> Question:
+        """Whether the user gives the item these stars."""
+        return Question(Task.GIVES, self._rating(past, item, less) | {"stars": (STARS[star_number(stars)],)})
 
-    def likes(self, person: Person, item: int, less: tuple[float, int] = (0.0, 0)) -> Question:
-        """Whether the user likes the item."""
-        return Question(Task.LIKES, self._rating(person, item, less))
+    def likes(self, past: Past, item: int, less: Less = (0.0, 0)) -> Question:
+        """Whether the user likes or dislikes the item."""
+        return Question(Task.LIKES, self._rating(past, item, less))
 
     # --- Explanation ------------------------------------------------------------------------------------------------
 
-    def explain(self, person: Person, item: int) -> Question:
+    def explain(self, past: Past, item: int) -> Question:
         """Why the item is a good choice."""
-        return Question(Task.EXPLAIN, {"liked": self._liked(person), **self._item(item)})
+        return Question(Task.EXPLAIN, self._item(item) | {"liked": self._bare(past.liked(LIKED))})
 
-    def explain_rated(self, person: Person, item: int, stars: float) -> Question:
-        """Why the item gets these stars."""
-        return Question(
-            Task.EXPLAIN_RATED, {"rated": self._rated(person), "stars": stars_word(stars), **self._item(item)}
-        )
+    def explain_rated(self, past: Past, item: int, stars: float) -> Question:
+        """Why the user gives the item these stars."""
+        values = {"rated": self._starred(past.rated(RATED)), "stars": (STARS[star_number(stars)],)}
+        return Question(Task.EXPLAIN_RATED, self._item(item) | values)
 
-    def explain_by(self, person: Person, item: int, feature: str) -> Question:
-        """Why the item is a good choice, in terms of a feature, such as one of its categories."""
-        values = {"liked": self._liked(person), "feature": words_of(feature, CATEGORY_WORDS) or UNKNOWN}
-        return Question(Task.EXPLAIN_BY, {**values, **self._item(item)})
+    def explain_by(self, past: Past, item: int, feature: str) -> Question:
+        """Why the item is a good choice in terms of a feature, such as one of its categories."""
+        values = {"liked": self._bare(past.liked(LIKED)), "feature": words_of(feature, CATEGORY_WORDS) or UNKNOWN}
+        return Question(Task.EXPLAIN_BY, self._item(item) | values)
 
-    def evidence(
-        self, person: Person, item: int, *, stars: float | None = None, feature: str | None = None
-    ) -> Evidence | None:
-        """What a prompt shows that speaks for the item, for its stars or by a feature; None when nothing does.
-
-        Only what stands in {liked}, or, with stars, in {rated} counts: an answer follows from its prompt.
+    def reasons(self, past: Past, item: int, stars: float | None = None) -> Rated:
+        """Of what the prompt of an explanation shows, the events that share a category with the item: of {liked}, or,
+        with stars, of {rated} those rated alike. An explanation by them follows from its prompt.
         """
         self._rows((item,))
-        names = self.telling_of(item) if feature is None else tuple({feature} & set(self.telling_of(item)))
-        if not names:
-            return None
-        shown = self._liked_rows(person) if stars is None else self._rated_rows(person)
-        if stars is not None:
+        kinds = self._kinds[item]
+        if not kinds:
+            return []
+        if stars is None:
+            shown = past.liked(LIKED)
+        else:
             manner = manner_of(star_number(stars))
-            shown = [(row, given) for row, given in shown if manner_of(given) is manner is not Manner.HAD]
-        return evidence(names, [(row, given, self.categories[row]) for row, given in shown if self.titles[row]])
+            shown = [one for one in past.rated(RATED) if manner_of(one[1]) is manner is not Manner.HAD]
+        self._bare(shown)
+        return [one for one in shown if self.titles[one[0]] and not kinds.isdisjoint(self._kinds[one[0]])]
 
-    def shared(self, person: Person, item: int) -> list[str]:
-        """The item's categories that something in {liked} has too: by each of them it can be explained."""
-        shown = [self.categories[row] for row, _ in self._liked_rows(person) if self.titles[row]]
-        return [name for name in self.telling_of(item) if any(name in names for names in shown)]
+    def features(self, item: int, reasons: Rated) -> list[str]:
+        """The item's categories that one of the reasons has too: by each of them it can be explained."""
+        return [name for name in self.categories[item] if any(name in self.categories[row] for row, _ in reasons)]
 
-    def sentence(self, found: Evidence) -> tuple[str, ...]:
-        """The evidence in words."""
+    def explanation(self, item: int, reasons: Rated, feature: str | None = None) -> tuple[str, ...]:
+        """The facts in words. feature: the category to tell them by. Empty when no reason has it."""
+        names = self.categories[item] if feature is None else (feature,)
+        found = evidence(names, [(row, stars, self.categories[row]) for row, stars in reasons])
+        if found is None:
+            return ()
         titles = [" ".join(words_of(self.titles[row], TITLE_WORDS)) for row in found.items]
         return tuple(sentence(found, titles).split())
 
@@ -188,24 +171,20 @@ class Asker:
 
     @staticmethod
     def review_stars(review: str) -> Question:
-        """The stars that a review speaks of."""
+        """The stars that the review speaks of."""
         return Question(Task.REVIEW_STARS, {"review": words_of(review, REVIEW_WORDS) or NOTHING})
 
     # --- Direct -----------------------------------------------------------------------------------------------------
 
-    def suits(self, person: Person, item: int) -> Question:
+    def suits(self, past: Past, item: int) -> Question:
         """Whether the item suits the user."""
-        return Question(Task.SUITS, {**self._taste(person), **self._item(item)})
+        return Question(Task.SUITS, self._item(item) | self._taste(past))
 
-    def pick(self, person: Person, candidates: Sequence[int]) -> Question:
+    def pick(self, past: Past, candidates: Sequence[int]) -> Question:
         """Which of the candidates suits the user best."""
-        return Question(Task.PICK, {**self._taste(person), "candidates": self._rows(candidates)})
+        return Question(Task.PICK, {"candidates": self._rows(candidates)} | self._taste(past))
 
     # --- Slots ------------------------------------------------------------------------------------------------------
-
-    def telling_of(self, item: int) -> tuple[str, ...]:
-        """The item's categories that say something."""
-        return tuple(name for name in self.categories[item] if name in self.telling)
 
     def _rows(self, rows: Sequence[int]) -> tuple[Word, ...]:
         if rows and not (min(rows) >= 0 and max(rows) < len(self.titles)):
@@ -213,80 +192,51 @@ class Asker:
             raise InvalidInput("item", f"{wrong} is no row of the {len(self.titles)} items that the model knows")
         return tuple(rows) or NOTHING
 
-    def _history(self, person: Person) -> tuple[Word, ...]:
-        return self._rows(person.items_L[-self.history :].tolist())
+    def _bare(self, rated: Rated) -> tuple[Word, ...]:
+        return self._rows([row for row, _ in rated])
 
-    def _item(self, item: int) -> dict[str, tuple[Word, ...]]:
+    def _starred(self, rated: Rated) -> tuple[Word, ...]:
+        self._bare(rated)
+        return tuple([word for row, stars in rated for word in (row, STARS[stars])]) or NOTHING
+
+    def _item(self, item: int) -> Values:
         return {
             "item": self._rows((item,)),
             "title": words_of(self.titles[item], TITLE_WORDS) or UNKNOWN,
-            "categories": words_of(", ".join(self.categories[item]), CATEGORY_WORDS) or UNKNOWN,
+            "categories": _listed(self.categories[item]),
         }
 
-    def _rating(self, person: Person, item: int, less: tuple[float, int]) -> dict[str, tuple[Word, ...]]:
-        given = person.stars_L[person.stars_L == person.stars_L]
-        return {
-            "rated": self._rated(person),
-            "mean": (f"{given.sum() / len(given):.1f}",) if len(given) else UNKNOWN,
-            **self._item(item),
-            "others": self.others.mean(item, less),
-        }
+    def _rating(self, past: Past, item: int, less: Less) -> Values:
+        values = self._item(item)
+        values["rated"] = self._starred(past.rated(RATED))
+        values["mean"] = _mean_word(past.mean())
+        values["others"] = _mean_word(self.others.mean(item, less))
+        return values
 
-    def _rated(self, person: Person) -> tuple[Word, ...]:
-        words: list[Word] = []
-        for row, stars in self._rated_rows(person):
-            words += (row, *stars_word(stars))
-        return tuple(words) or NOTHING
-
-    def _rated_rows(self, person: Person) -> list[tuple[int, float]]:
-        return self._newest(person, person.stars_L == person.stars_L, RATED)
-
-    def _liked_rows(self, person: Person) -> list[tuple[int, float]]:
-        """Those that were not rated below HIGH."""
-        return self._newest(person, ~(person.stars_L < HIGH), LIKED)
-
-    def _newest(self, person: Person, wanted_L: NDArray[np.bool_], most: int) -> list[tuple[int, float]]:
-        """(row, stars) of the newest wanted events, oldest first."""
-        places = np.flatnonzero(wanted_L)[-most:]
-        rows = person.items_L[places].tolist()
-        self._rows(rows)
-        return list(zip(rows, person.stars_L[places].tolist(), strict=True))
-
-    def _liked(self, person: Person) -> tuple[Word, ...]:
-        return tuple(row for row, _ in self._liked_rows(person)) or NOTHING
-
-    def _taste(self, person: Person) -> dict[str, tuple[Word, ...]]:
-        history, liked = self._history(person), self._liked(person)
-        counts = Counter(
-            name
-            for row in (*history, *liked)
-            if not isinstance(row, str)
-            for name in self.categories[row]
-            if name in self.telling
-        )
-        favourites = ", ".join(name for name, _ in counts.most_common(FAVOURITES))
-        return {"history": history, "liked": liked, "likes": words_of(favourites, CATEGORY_WORDS) or UNKNOWN}
-
-
-def star_number(stars: float) -> int:
-    """Whole stars from 1 to 5; a half counts as the more."""
-    return min(5, max(1, int(stars + 0.5)))
-
-
-def stars_word(stars: float) -> tuple[Word, ...]:
-    """The stars as a word."""
-    return _STARS[star_number(stars)]
+    def _taste(self, past: Past) -> Values:
+        newest, liked = past.newest(self.history), [row for row, _ in past.liked(LIKED)]
+        values = {"history": self._rows(newest), "liked": self._rows(liked)}
+        counts = Counter([name for row in newest + liked for name in self.categories[row]])
+        favourites = sorted(counts, key=counts.__getitem__, reverse=True)[:FAVOURITES]  # the first met of equal ones
+        return values | {"likes": _listed(favourites)}
 
 
 def worded(question: Question, template: Template) -> tuple[Word, ...]:
     """The prompt. Raises InvalidInput when the template asks for something else."""
-    values = question.values
     words: list[Word] = []
     try:
         for part in template.parts:
-            words.extend(values[part] if isinstance(part, str) else part)
+            words += question.values[part] if isinstance(part, str) else part
     except KeyError as error:
         raise InvalidInput(
-            "template", f"{template.id} has a slot {error} that a question of {question.task} does not fill"
+            "template", f"{template.id} has the slot {error}, which a question of {question.task} does not fill"
         ) from None
     return tuple(words)
+
+
+def _listed(names: Sequence[str]) -> tuple[Word, ...]:
+    return words_of(", ".join(names), CATEGORY_WORDS) or UNKNOWN
+
+
+def _mean_word(mean: float) -> tuple[Word, ...]:
+    return UNKNOWN if math.isnan(mean) else (f"{mean:.1f}",)
