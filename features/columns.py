@@ -18,6 +18,7 @@ EVENT_COLUMNS: Final = {
     "value": pl.Float64(),
     "at": pl.Float64(),
 }
+REVIEW_COLUMNS: Final = {"headline": pl.String(), "review": pl.String()}  # of events, where there are reviews
 ITEM_COLUMNS: Final = {
     "item": pl.String(),
     "title": pl.String(),
@@ -28,6 +29,7 @@ ITEM_COLUMNS: Final = {
 TITLE_LENGTH: Final = 1024
 TEXT_LENGTH: Final = 16_384
 CATEGORIES_MOST: Final = 64
+REVIEW_LENGTH: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,17 @@ def events_of(table: Table, columns: Columns) -> pl.DataFrame:
     }
     reading.finish()
     return pl.DataFrame(series, schema=EVENT_COLUMNS)
+
+
+def with_reviews(events: pl.DataFrame, table: Table, headline: str, review: str) -> pl.DataFrame:
+    """The events of a table of text with what its columns `headline` and `review` say, cut; as they were when that is
+    nothing.
+    """
+    said = table.rows.select(
+        pl.col(headline).str.slice(0, TITLE_LENGTH).alias("headline"),
+        pl.col(review).str.slice(0, REVIEW_LENGTH).alias("review"),
+    )
+    return events if said["review"].null_count() == said.height else events.hstack(said)
 
 
 def no_items() -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from features.checks import Reading
-from features.columns import EVENT_COLUMNS, ITEM_COLUMNS, Columns, events_of
+from features.columns import EVENT_COLUMNS, ITEM_COLUMNS, REVIEW_COLUMNS, Columns, events_of
 from features.errors import InvalidFile, InvalidInput, UnknownName
 from features.events import Event, EventId, ItemId, UserId
 from features.fetch import Progress, Wheel, fetch
@@ -36,7 +36,8 @@ __all__ = [
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """events: event_id, user, item, type (String), value (Float64 or null), at (Float64, epoch seconds), in the
-    file's row order; an event id is `{name}-{row number}`, zero-padded, so that ids sort as rows do.
+    file's row order; an event id is `{name}-{row number}`, zero-padded, so that ids sort as rows do. Where the data set
+    has reviews also headline and review (String or null).
     items: item, title, text (String), categories (List of String); every item of the events is there.
     """
 
@@ -91,11 +92,13 @@ def load(
         return _written(path, name)
     events, items = read(path, form, columns)
     name = name or _name_of(path)
-    return Dataset(name, events.select(_ids(name, events.height), *EVENT_COLUMNS), items)
+    return Dataset(name, events.select(_ids(name, events.height), pl.all()), items)
 
 
 def to_events(dataset: Dataset, most: int = 1000) -> Iterator[list[Event]]:
-    """The data set's events as they go through the log, in the file's order, at most `most` in a list."""
+    """The data set's events as they go through the log, in the file's order, at most `most` in a list; without reviews,
+    which are what models learn from and no part of a history.
+    """
     for rows in dataset.events.iter_slices(most):
         yield [
             Event(EventId(event_id), UserId(user), ItemId(item), kind, value, at)
@@ -153,6 +156,10 @@ def _canonical(events: pl.DataFrame, items: pl.DataFrame) -> Iterator[bytes]:
     counts = items["categories"].list.len()
     yield counts.to_numpy().astype("<u4").tobytes()
     yield from _texts(items.filter(counts > 0)["categories"].explode())
+    for column in REVIEW_COLUMNS:
+        if column in events.columns:
+            yield events[column].is_null().to_numpy().tobytes()
+            yield from _texts(events[column].fill_null(""))
 
 
 def _texts(texts: pl.Series) -> Iterator[bytes]:
@@ -206,9 +213,11 @@ def _written(folder: Path, name: str | None) -> Dataset:
     """What `write` left, checked like every other format."""
     table = parquet(folder / "events.parquet")
     expected = {"event_id": pl.String(), **EVENT_COLUMNS}
+    if "review" in table.rows.columns:
+        expected |= REVIEW_COLUMNS
     if dict(table.rows.schema) != expected:
         raise InvalidFile(table.path, 0, f"its columns are {dict(table.rows.schema)}, not {expected}")
-    events = events_of(table, Columns("user", "item", "at", "value", "type"))
+    events_of(table, Columns("user", "item", "at", "value", "type"))
     described = parquet(folder / "items.parquet")
     if dict(described.rows.schema) != ITEM_COLUMNS:
         raise InvalidFile(described.path, 0, f"its columns are {dict(described.rows.schema)}, not {ITEM_COLUMNS}")
@@ -218,7 +227,8 @@ def _written(folder: Path, name: str | None) -> Dataset:
         reading.finish()
         if ids.is_duplicated().any():
             raise InvalidFile(one.path, int(ids.is_duplicated().arg_max() or 0) + 1, f"{column!r} is there twice")
+    events = table.rows.select(*expected)
     if name is not None:
-        return Dataset(name, events.select(_ids(name, events.height), *EVENT_COLUMNS), described.rows)
+        return Dataset(name, events.with_columns(_ids(name, events.height)), described.rows)
     name = pl.read_parquet_metadata(table.path).get("name", _name_of(folder))
-    return Dataset(name, table.rows.select(pl.col("event_id"), *EVENT_COLUMNS), described.rows)
+    return Dataset(name, events, described.rows)

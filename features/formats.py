@@ -1,7 +1,8 @@
 """The file formats of data sets: what each looks like, and how its events and items are read.
 
-Every reader gives a frame of events (user, item, type, value, at) in the file's row order and a frame of items
-(item, title, categories, text), and raises InvalidFile with the first wrong line.
+Every reader gives a frame of events (user, item, type, value, at, and headline and review where there are reviews) in
+the file's row order and a frame of items (item, title, categories, text), and raises InvalidFile with the first wrong
+line.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,16 @@ from typing import Any, Final
 import polars as pl
 
 from features.checks import Reading
-from features.columns import Columns, chosen_columns, events_of, every_item, items_of, no_items, one_of
+from features.columns import (
+    Columns,
+    chosen_columns,
+    events_of,
+    every_item,
+    items_of,
+    no_items,
+    one_of,
+    with_reviews,
+)
 from features.errors import InvalidFile, InvalidInput
 from features.tables import Table, delimited, json_columns, json_objects, parquet, text
 from features.wire import ID_LENGTH
@@ -54,9 +64,9 @@ def read(path: Path, form: Format, columns: Mapping[str, str] | None) -> Frames:
         case Format.MOVIELENS_LATEST:
             events, items = _movielens_latest(path)
         case Format.AMAZON_2014:
-            events, items = _amazon(path, _AMAZON_2014, "asin")
+            events, items = _amazon(path, _AMAZON_2014, "asin", ("summary", "reviewText"))
         case Format.AMAZON_2023:
-            events, items = _amazon(path, _AMAZON_2023, "parent_asin")
+            events, items = _amazon(path, _AMAZON_2023, "parent_asin", ("title", "text"))
         case Format.SEQUENCES:
             events, items = _sequences(path)
         case Format.CSV | Format.PARQUET | Format.JSONL:
@@ -167,10 +177,11 @@ _AMAZON_2014: Final = Columns("reviewerID", "asin", "unixReviewTime", "overall",
 _AMAZON_2023: Final = Columns("user_id", "parent_asin", "timestamp", "rating", unit=1e-3, value_required=True)
 
 
-def _amazon(path: Path, columns: Columns, item_field: str) -> Frames:
+def _amazon(path: Path, columns: Columns, item_field: str, said: tuple[str, str]) -> Frames:
+    """said: the fields of a review's headline and text."""
     reviews = path if path.is_file() else _only(path, "*.json*", lambda name: not name.startswith("meta_"))
-    names = [columns.user, columns.item, columns.at, str(columns.value)]
-    events = events_of(json_columns(reviews, names), columns)
+    table = json_columns(reviews, [columns.user, columns.item, columns.at, str(columns.value), *said])
+    events = with_reviews(events_of(table, columns), table, *said)
     described = _amazon_items(reviews)
     return events, no_items() if described is None else items_of(_amazon_item(described, item_field))
 

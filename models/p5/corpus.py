@@ -112,7 +112,8 @@ class Corpus:
     def _has(self, users: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
         keys = users * len(self.rows_R) + places
         found = np.searchsorted(self._had, keys)
-        return np.equal(self._had[np.minimum(found, len(self._had) - 1)], keys)
+        is_had: NDArray[np.bool_] = self._had[np.minimum(found, len(self._had) - 1)] == keys
+        return is_had
 
     def _explainable(self, task: Task) -> NDArray[np.bool_]:
         if self.data.reviews:

@@ -4,10 +4,9 @@ The training part only: whoever builds it has cut off what is to be predicted.
 Shapes: E events, U users, V = U + 1, N items, R items that occur.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
@@ -32,7 +31,7 @@ class P5Data:
 
     values_E: stars, NaN for none. targets_U, target_values_U: each user's next item, on which training is validated
     or the model measured, and its stars; -1 and NaN for a user who has none. titles, categories: of each row.
-    reviews: of some of the events, in their order.
+    reviews: of some of the events, in their order. target_reviews: of some of the targets, `event` being the user.
     """
 
     items_E: NDArray[np.int64]
@@ -43,6 +42,7 @@ class P5Data:
     titles: tuple[str, ...]
     categories: tuple[tuple[str, ...], ...]
     reviews: tuple[Review, ...] = ()
+    target_reviews: tuple[Review, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises InvalidInput when an item is no row of the items, or the parts do not fit."""
@@ -58,6 +58,8 @@ class P5Data:
             raise InvalidInput("data", "a target is no row of the items")
         if any(not 0 <= review.event < len(self.items_E) for review in self.reviews):
             raise InvalidInput("data", "a review is of no event")
+        if any(not 0 <= review.event < self.n_users for review in self.target_reviews):
+            raise InvalidInput("data", "a review is of no user's target")
 
     @property
     def n_items(self) -> int:
@@ -74,30 +76,21 @@ class P5Data:
 
 
 _ARRAYS: Final = ("items_E", "values_E", "starts_V", "targets_U", "target_values_U")
+_TEXTS: Final = ("titles", "categories", "reviews", "target_reviews")
 
 
 def save_data(data: P5Data, path: Path) -> None:
     """Writes everything to one safetensors file; the texts are JSON in arrays of bytes."""
-    reviews = [(review.event, review.headline, review.text) for review in data.reviews]
     arrays = {name: np.ascontiguousarray(getattr(data, name)) for name in _ARRAYS}
-    texts = {"titles": data.titles, "categories": data.categories, "reviews": reviews}
-    save_file(arrays | {name: _bytes(value) for name, value in texts.items()}, path)
+    texts = {name: np.frombuffer(orjson.dumps(getattr(data, name)), np.uint8) for name in _TEXTS}
+    save_file(arrays | texts, path)
 
 
 def load_data(path: Path) -> P5Data:
     """What `save_data` wrote."""
     arrays = load_file(path)
+    titles, categories, *reviews = (orjson.loads(arrays.pop(name).tobytes()) for name in _TEXTS)
+    known, targets = (tuple(Review(**one) for one in some) for some in reviews)
     return P5Data(
-        **{name: arrays[name] for name in _ARRAYS},
-        titles=tuple(_value(arrays["titles"])),
-        categories=tuple(map(tuple, _value(arrays["categories"]))),
-        reviews=tuple(Review(*one) for one in _value(arrays["reviews"])),
+        **arrays, titles=tuple(titles), categories=tuple(map(tuple, categories)), reviews=known, target_reviews=targets
     )
-
-
-def _bytes(value: Sequence[Any]) -> NDArray[np.uint8]:
-    return np.frombuffer(orjson.dumps(value), np.uint8)
-
-
-def _value(bytes_: NDArray[np.uint8]) -> Any:
-    return orjson.loads(bytes_.tobytes())

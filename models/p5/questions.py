@@ -60,7 +60,8 @@ class ItemStars:
     def of(cls, items_E: NDArray[np.int64], values_E: NDArray[np.float32], n_items: int) -> "ItemStars":
         """From all events, NaN for those without stars."""
         rows, values = items_E[~np.isnan(values_E)], values_E[~np.isnan(values_E)].astype(np.float64)
-        return cls(np.bincount(rows, values, n_items), np.bincount(rows, minlength=n_items))
+        sums_N = np.bincount(rows, weights=values, minlength=n_items).astype(np.float64)  # of no event, integers
+        return cls(sums_N, np.bincount(rows, minlength=n_items))
 
     def mean(self, item: int, less: Less) -> float:
         """NaN when nothing is left."""
