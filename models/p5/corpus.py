@@ -3,7 +3,7 @@
 Shapes: E events, U users, R items that occur, X examples, C candidates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,8 +14,8 @@ from models.p5.data import P5Data
 from models.p5.facts import HIGH
 from models.p5.past import Timeline, star_numbers
 from models.p5.questions import Asker, ItemStars
-from models.p5.spoken import spoken
-from models.p5.templates import Family, Task, family_of
+from models.p5.spoken import Features, Spoken
+from models.p5.templates import Family, Task, tasks_of
 
 TRIES: Final = 4  # at an item that a user has not had
 
@@ -74,28 +74,17 @@ class Corpus:
         self.before_E = np.arange(len(data.items_E)) - data.starts_V[self.users_E]
         self.rows_R = data.by_appearance()
         self.review_of = {review.event: review for review in data.reviews}
-        self.spoken = spoken(data.reviews, data.items_E.tolist())
+        self.features = Features(data.reviews, data.items_E.tolist())
+        self.spoken = self._spoken()
         place_N = np.full(data.n_items, -1, np.int64)
         place_N[self.rows_R] = np.arange(len(self.rows_R))
         self._had = np.unique(self.users_E * len(self.rows_R) + place_N[data.items_E])
-        self.usable = {task: self._usable(task) for task in Task}
+        self.usable = self._usable()
 
     @property
     def explains_by(self) -> str:
         """What explanations are made of: "reviews" or "facts"."""
         return "reviews" if self.data.reviews else "facts"
-
-    def _usable(self, task: Task) -> NDArray[np.bool_]:
-        family = family_of(task)
-        if family not in self.families or self.mix.families.get(family, 0.0) <= 0:
-            return np.zeros(len(self.users_E), np.bool_)
-        if family in (Family.SEQUENTIAL, Family.DIRECT):
-            return self.before_E > 0
-        if family is Family.RATING:
-            return ~np.isnan(self.data.values_E)
-        if family is Family.EXPLANATION:
-            return self._explainable(task)
-        return self._chosen([event for event in self.review_of if self._says(task, event)])
 
     def strangers(self, users_X: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """rows_XC: items that each user has not had in training, drawn evenly; -1 where a few tries found none."""
@@ -115,28 +104,51 @@ class Corpus:
         is_had: NDArray[np.bool_] = self._had[np.minimum(found, len(self._had) - 1)] == keys
         return is_had
 
-    def _explainable(self, task: Task) -> NDArray[np.bool_]:
-        if self.data.reviews:
-            return self._chosen(list(self.spoken))
-        explainable: list[int] = []
+    def _spoken(self) -> dict[int, Spoken]:
+        """By event, what its review says that explains the item."""
+        found: dict[int, Spoken] = {}
+        for review in self.data.reviews:
+            spoken = self.features.of(review.text, self.data.items_E.item(review.event), is_one=True)
+            if spoken is not None:
+                found[review.event] = spoken
+        return found
+
+    def _usable(self) -> dict[Task, NDArray[np.bool_]]:
+        said = list(self.review_of.values())
+        rated_E = ~np.isnan(self.data.values_E)
+        usable = dict.fromkeys(Task, np.zeros(len(self.users_E), np.bool_))
+        for family in self.families:
+            if self.mix.families.get(family, 0.0) <= 0:
+                continue
+            if family in (Family.SEQUENTIAL, Family.DIRECT):
+                usable |= dict.fromkeys(tasks_of(family), self.before_E > 0)
+            elif family is Family.RATING:
+                usable |= dict.fromkeys(tasks_of(family), rated_E)
+            elif family is Family.REVIEW:
+                usable[Task.HEADLINE] = self._chosen(one.event for one in said if one.headline)
+                usable[Task.REVIEW_STARS] = self._chosen(one.event for one in said) & rated_E
+            elif self.data.reviews:
+                usable |= dict.fromkeys(tasks_of(family), self._chosen(self.spoken))
+                usable[Task.EXPLAIN_RATED] = usable[Task.EXPLAIN] & rated_E
+            else:
+                usable |= dict.fromkeys(tasks_of(family), self._explainable(by_stars=False))
+                usable[Task.EXPLAIN_RATED] = self._explainable(by_stars=True)
+        return usable
+
+    def _explainable(self, *, by_stars: bool) -> NDArray[np.bool_]:
+        """Which events facts explain: as a good choice, unless they were rated below HIGH, or by their stars."""
+        explained: list[int] = []
         numbers = star_numbers(self.data.values_E).tolist()
         for event, (item, stars, before) in enumerate(
             zip(self.data.items_E.tolist(), numbers, self.before_E.tolist(), strict=True)
         ):
-            past = self.timeline.before(event, before)
-            if task is Task.EXPLAIN_RATED:
-                if stars and self.asker.reasons(past, item, stars):
-                    explainable.append(event)
-            elif (not stars or stars >= HIGH) and self.asker.reasons(past, item):
-                explainable.append(event)
-        return self._chosen(explainable)
+            if stars if by_stars else stars == 0 or stars >= HIGH:
+                past = self.timeline.before(event, before)
+                if self.asker.reasons(past, item, stars if by_stars else None):
+                    explained.append(event)
+        return self._chosen(explained)
 
-    def _says(self, task: Task, event: int) -> bool:
-        review = self.review_of[event]
-        known = bool(review.headline) if task is Task.HEADLINE else not np.isnan(self.data.values_E[event])
-        return bool(review.text) and known
-
-    def _chosen(self, events: Sequence[int]) -> NDArray[np.bool_]:
+    def _chosen(self, events: Iterable[int]) -> NDArray[np.bool_]:
         chosen_E = np.zeros(len(self.users_E), np.bool_)
         chosen_E[list(events)] = True
         return chosen_E

@@ -7,14 +7,14 @@ Shapes: X examples, P picks, C candidates, T tasks, E events, U users.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.p5.corpus import Corpus
 from models.p5.past import star_numbers
-from models.p5.templates import TEMPLATES, Family, Task, family_of
+from models.p5.templates import TEMPLATES, Family, Task, family_of, tasks_of
 
 COLD: Final = 0.02  # of the histories are left empty: what is asked of a user who is new
 SHORT: Final = 0.18  # of them start later than they could
@@ -49,6 +49,14 @@ class Drawing:
     strangers_PC: NDArray[np.int64]
 
 
+Numbers = TypeVar("Numbers", int, NDArray[np.int64])
+
+
+def other_stars(stars: Numbers, step: Numbers) -> Numbers:
+    """Other stars from 1 to 5; step: 0 to 3."""
+    return 1 + (stars + step) % 5
+
+
 def draw(corpus: Corpus, seed: int, epoch: int) -> Drawing:
     """An epoch in random order. Each family is drawn for itself: more of one leaves the others as they are."""
     rng = np.random.default_rng([seed, epoch])
@@ -68,7 +76,7 @@ def draw(corpus: Corpus, seed: int, epoch: int) -> Drawing:
 
 def _shared_out(corpus: Corpus, family: Family, rng: np.random.Generator) -> Iterator[tuple[Task, NDArray[np.int64]]]:
     """The family's events, each as often as the mix says, and each time given to one of the tasks that can use it."""
-    tasks = [task for task in Task if family_of(task) is family]
+    tasks = tasks_of(family)
     usable_ET = np.stack([corpus.usable[task] for task in tasks], axis=1)
     events = np.flatnonzero(usable_ET.any(axis=1))
     share = corpus.mix.families.get(family, 0.0)
@@ -103,7 +111,7 @@ def _of_task(
         strangers_PC = corpus.strangers(corpus.users_E[event_X], corpus.mix.candidates + SPARE, rng)
     elif task is Task.GIVES:
         is_true_X = rng.random(count) < 0.5
-        asked_X = np.where(is_true_X, stars_X, 1 + (stars_X + rng.integers(0, 4, count)) % 5)
+        asked_X = np.where(is_true_X, stars_X, other_stars(stars_X, rng.integers(0, 4, count)))
     return {
         "event_X": event_X,
         "template_X": rng.choice(_SEEN[task], count),

@@ -7,7 +7,7 @@ several of its reviewers wrote, and the explanation is the first sentence with i
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,28 +27,37 @@ class Spoken:
     sentence: tuple[str, ...]
 
 
-def spoken(reviews: Sequence[Review], items: Sequence[int]) -> Mapping[int, Spoken]:
-    """By event, the feature and the sentence of each review that has one. items: of each event.
+class Features:
+    """What the reviewers of each item write of it. items: of each event."""
 
-    A word counts by how many other reviews of the item have it, and more the fewer reviews have it at all; of equal
-    words the first. A word of every review, or of no other of the item, is no feature.
-    """
-    words = [dict.fromkeys(_words(review.text)) for review in reviews]
-    everywhere = Counter(word for one in words for word in one)
-    by_item: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    for review, one in zip(reviews, words, strict=True):
-        by_item[items[review.event]].update(one)
-    found: dict[int, Spoken] = {}
-    for review, one in zip(reviews, words, strict=True):
-        here = by_item[items[review.event]]
-        weights = {word: (here[word] - 1) * math.log(len(reviews) / everywhere[word]) for word in one}
+    def __init__(self, reviews: Sequence[Review], items: Sequence[int]) -> None:
+        self._count = len(reviews)
+        self._everywhere: Counter[str] = Counter()
+        self._by_item: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        for review in reviews:
+            words = set(_words(review.text))
+            self._everywhere.update(words)
+            self._by_item[items[review.event]].update(words)
+
+    def of(self, text: str, item: int, *, is_one: bool = False) -> Spoken | None:
+        """The feature of the item that this review speaks of. is_one: whether it is one of those counted.
+
+        A word weighs by how many other reviews of the item have it, and more the fewer reviews have it at all; of
+        equal words the first. A word of every review, or of no other of the item, is no feature.
+        """
+        here = self._by_item[item] if item in self._by_item else Counter()
+        weights = {
+            word: (here[word] - is_one) * math.log(self._count / self._everywhere[word])
+            for word in dict.fromkeys(_words(text))
+            if here[word] > is_one
+        }
         feature = max(weights, key=weights.__getitem__, default="")
-        if feature and weights[feature] > 0:
-            found[review.event] = Spoken(feature, _sentence(review.text, feature))
-    return found
+        if not feature or weights[feature] <= 0:
+            return None
+        return Spoken(feature, _sentence(text, feature))
 
 
-def _words(text: str) -> Iterable[str]:
+def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 

@@ -78,6 +78,11 @@ def family_of(task: Task) -> Family:
     return _OF[task][0]
 
 
+def tasks_of(family: Family) -> tuple[Task, ...]:
+    """The tasks of a family."""
+    return tuple(task for task in Task if _OF[task][0] is family)
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """id: "sequential-3". prompt: words and {slots}. held_out: never trained on.
@@ -209,7 +214,7 @@ _WORDED: Final[Mapping[Task, tuple[Sequence[str], Sequence[str]]]] = {
         [
             "The user gave {rated} so far and then gave {item} named {title} {stars} stars. Explain why.",
             "Explain the rating of {stars} stars for {item} of the kind {categories} by a user who rated {rated}",
-            "Why did the user who gave {rated} of late give {title} which is {item} only or even {stars} stars?",
+            "Why did the user who gave {rated} of late give {stars} stars to {title} which is {item}",
         ],
         [
             "Explain why the user who rated {rated} gave {item} named {title} {stars} stars.",
