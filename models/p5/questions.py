@@ -215,11 +215,11 @@ class Asker:
         return values
 
     def _taste(self, past: Past) -> Values:
-        newest, liked = past.newest(self.history), [row for row, _ in past.liked(LIKED)]
-        values = {"history": self._rows(newest), "liked": self._rows(liked)}
-        counts = Counter([name for row in newest + liked for name in self.categories[row]])
+        liked = [row for row, _ in past.liked(max(self.history, LIKED))]
+        values = {"history": self._rows(past.newest(self.history)), "liked": self._rows(liked)}
+        counts = Counter([name for row in liked for name in self.categories[row]])
         favourites = sorted(counts, key=counts.__getitem__, reverse=True)[:FAVOURITES]  # the first met of equal ones
-        return values | {"likes": _listed(favourites)}
+        return values | {"liked": tuple(liked[-LIKED:]) or NOTHING, "likes": _listed(favourites)}
 
 
 def worded(question: Question, template: Template) -> tuple[Word, ...]:
