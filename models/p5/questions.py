@@ -135,20 +135,22 @@ class Asker:
         return Question(Task.EXPLAIN_BY, self._item(item) | values)
 
     def reasons(self, past: Past, item: int, stars: float | None = None) -> Rated:
-        """Of what the prompt of an explanation shows, the events that share a category with the item: of {liked}, or,
-        with stars, of {rated} those rated alike. An explanation by them follows from its prompt.
+        """Of what the prompt of an explanation shows, the events of other items that share a category with the item: of
+        {liked}, or, with stars, of {rated} those rated alike. An explanation by them follows from its prompt.
         """
         self._rows((item,))
-        kinds = self._kinds[item]
-        if not kinds:
-            return []
         if stars is None:
             shown = past.liked(LIKED)
         else:
             manner = manner_of(star_number(stars))
             shown = [one for one in past.rated(RATED) if manner_of(one[1]) is manner is not Manner.HAD]
         self._bare(shown)
-        return [one for one in shown if self.titles[one[0]] and not kinds.isdisjoint(self._kinds[one[0]])]
+        kinds = self._kinds[item]
+        return [
+            (row, given)
+            for row, given in shown
+            if row != item and self.titles[row] and not kinds.isdisjoint(self._kinds[row])
+        ]
 
     def features(self, item: int, reasons: Rated) -> list[str]:
         """The item's categories that one of the reasons has too: by each of them it can be explained."""

@@ -314,6 +314,47 @@ def test_who_names_columns_wants_no_format_guessed(tmp_path: Path) -> None:
     assert dataset.events["user"].to_list() == ["kolya", "babe"]
 
 
+REVIEWED = {
+    Format.AMAZON_2014: {"summary": "Good", "reviewText": "A good bear."},
+    Format.AMAZON_2023: {"title": "Good", "text": "A good bear."},
+}
+
+
+@pytest.mark.parametrize("form", REVIEWED)
+def test_reviews_are_kept_with_their_events(tmp_path: Path, form: Format) -> None:
+    said = json.dumps(REVIEWED[form])[:-1] + ", "
+    main = next(iter(FOLDERS[form]))
+    dataset = loaded(put(tmp_path / "toy", FOLDERS[form] | {main: FOLDERS[form][main].replace("{", said, 1)}))
+    assert dataset.events.rows() == [(*EVENTS[0], "Good", "A good bear."), (*EVENTS[1], None, None)]
+    assert dataset.items.rows() == ITEMS
+    assert [event.properties for events in to_events(dataset) for event in events] == [{}, {}]
+
+
+def reviewed(headline: str | None, review: str | None) -> str:
+    one = {"user_id": "ann", "parent_asin": "x", "rating": 4, "timestamp": 1, "title": headline, "text": review}
+    return json.dumps(one) + "\n"
+
+
+def test_reviews_come_back_from_disk_and_count_for_the_fingerprint(tmp_path: Path) -> None:
+    prints = set()
+    for headline, review in (("a", "b"), ("ab", ""), ("", "b"), (None, "b"), (None, "c"), (None, None)):
+        dataset = loaded(one(tmp_path, "toy.jsonl", reviewed(headline, review) + reviewed(None, None)))
+        write(dataset, tmp_path / "written")
+        again = loaded(tmp_path / "written")
+        assert again.events.equals(dataset.events)
+        assert (
+            loaded(tmp_path / "written", name="other").events.drop("event_id").equals(dataset.events.drop("event_id"))
+        )
+        assert fingerprint(again) == fingerprint(dataset)
+        prints.add(fingerprint(dataset))
+    assert len(prints) == 6
+
+
+def test_long_reviews_are_cut(tmp_path: Path) -> None:
+    dataset = loaded(one(tmp_path, "toy.jsonl", reviewed("h" * 5000, "é" * 5000)))
+    assert dataset.events.select("headline", "review").rows() == [("h" * 1024, "é" * 4096)]
+
+
 # --- What is refused, and where -------------------------------------------------------------------------------------
 
 broken_values = pytest.mark.parametrize(

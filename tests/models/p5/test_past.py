@@ -61,6 +61,8 @@ def test_many_stars_are_rounded_as_one_is(values: list[float]) -> None:
     assert star_numbers(np.array(values, np.float32)).tolist() == [star_number(value) for value in values]
 
 
-@pytest.mark.parametrize(("stars", "number"), [(0, 1), (0.5, 1), (1.4, 1), (2.5, 3), (4.5, 5), (5, 5), (9, 5), (NONE, 0)])
+@pytest.mark.parametrize(
+    ("stars", "number"), [(0, 1), (0.5, 1), (1.4, 1), (2.5, 3), (4.5, 5), (5, 5), (9, 5), (NONE, 0)]
+)
 def test_a_half_counts_as_the_more(stars: float, number: int) -> None:
     assert star_number(stars) == number
