@@ -128,14 +128,14 @@ def test_more_of_one_family_leaves_the_examples_of_the_others_as_they_are() -> N
     some = draw(Corpus(DATA, Mix(shares)), 0, 0)
     more = draw(Corpus(DATA, Mix(shares | {Family.SEQUENTIAL: 3.0})), 0, 0)
     for family in (Family.RATING, Family.DIRECT, Family.EXPLANATION):
-        places = {task for task in tasks_of(family)}
+        tasks = tasks_of(family)
         kept = [
             Counter(
                 (event, place, share)
                 for event, place, share in zip(
                     one.event_X.tolist(), one.template_X.tolist(), one.share_X.tolist(), strict=True
                 )
-                if TEMPLATES[place].task in places
+                if TEMPLATES[place].task in tasks
             )
             for one in (some, more)
         ]
