@@ -3,6 +3,7 @@
 Shapes: E events, U users, R items that occur, X examples, C candidates.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.errors import InvalidInput
 from models.p5.data import P5Data
 from models.p5.facts import HIGH
 from models.p5.past import Timeline, star_numbers
@@ -38,6 +40,15 @@ class Mix:
     tasks: Mapping[Task, float] = field(default_factory=lambda: {Task.NEXT: 8.0, Task.STARS: 4.0})
     history: int = 20
     candidates: int = 20
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput that names the field."""
+        for name, least in (("history", 1), ("candidates", 2)):
+            if getattr(self, name) < least:
+                raise InvalidInput(name, f"{getattr(self, name)} was given; it is at least {least}")
+        for share in (*self.families.values(), *self.tasks.values()):
+            if not 0 <= share < math.inf:
+                raise InvalidInput("mix", f"a share of {share} was given; shares are finite and not negative")
 
 
 def families_of(data: P5Data) -> tuple[list[Family], list[str]]:

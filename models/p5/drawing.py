@@ -66,9 +66,10 @@ def draw(corpus: Corpus, seed: int, epoch: int) -> Drawing:
     for number, family in enumerate(Family):
         own = np.random.default_rng([seed, epoch, number])
         parts += [_of_task(corpus, task, events, less, own) for task, events in _shared_out(corpus, family, own)]
-    picks = np.cumsum([0, *(len(part["strangers_PC"]) for part in parts)])
-    for part, first in zip(parts, picks.tolist(), strict=False):
+    first = 0
+    for part in parts:  # picks are counted anew for each task
         part["pick_X"] = np.where(part["pick_X"] < 0, -1, part["pick_X"] + first)
+        first += len(part["strangers_PC"])
     joined = {one.name: np.concatenate([part[one.name] for part in parts]) for one in fields(Drawing)}
     order = rng.permutation(len(joined["event_X"]))
     return Drawing(**{name: column if name == "strangers_PC" else column[order] for name, column in joined.items()})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from features.frames import Sequences
 from models.counts.fitting import Texts
 from models.p5.data import P5Data, Review
 
-MOST_STARS = 5
+MOST_STARS: Final = 5
 
 
 def p5_data(

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from toy_p5 import by_hand, invented, read, tastes
 
+from features.errors import InvalidInput
 from models.p5.corpus import Corpus, Mix, families_of
 from models.p5.drawing import PICKS, VERDICTS, Drawing, draw, other_stars
 from models.p5.templates import TEMPLATES, Family, Task, tasks_of
@@ -158,3 +160,19 @@ def test_a_family_that_the_data_lack_is_left_out_with_a_message() -> None:
     assert len(draw(Corpus(by_hand([])), 0, 0).event_X) == 0
     assert families_of(REVIEWED) == (list(Family), [])
     assert families_of(replace(REVIEWED, reviews=()))[0] == [one for one in Family if one is not Family.REVIEW]
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("history", {"history": 0}),
+        ("candidates", {"candidates": 1}),
+        ("mix", {"families": {Family.RATING: -1.0}}),
+        ("mix", {"tasks": {Task.NEXT: float("inf")}}),
+        ("mix", {"tasks": {Task.NEXT: float("nan")}}),
+    ],
+)
+def test_a_mix_that_cannot_be_is_refused_by_its_field(field: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        Mix(**wrong)
+    assert refusal.value.field == field

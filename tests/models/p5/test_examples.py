@@ -148,11 +148,11 @@ def _runs(words: Iterable[Word]) -> list[list[int]]:
 
 
 users = st.lists(
-    st.lists(st.tuples(st.integers(0, 7), st.sampled_from([NONE, 1.0, 2.0, 3.0, 4.0, 5.0])), min_size=2, max_size=7),
+    st.lists(st.tuples(st.integers(0, 7), st.sampled_from([NONE, 1.0, 2.0, 3.0, 4.0, 5.0])), min_size=4, max_size=9),
     min_size=1,
     max_size=4,
 )
-catalogue = st.lists(st.lists(st.sampled_from(KINDS), unique=True, max_size=3), min_size=8, max_size=8)
+catalogue = st.lists(st.lists(st.sampled_from(KINDS), unique=True, min_size=1, max_size=3), min_size=8, max_size=8)
 SAID = re.compile(
     r"You (?:rated (?P<rated>.+) (?P<how>high|low)|had (?P<had>.+) before) and this is (?P<kinds>.+) too\."
 )
