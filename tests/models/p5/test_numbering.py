@@ -8,7 +8,7 @@ from models.p5.numbering import BASE, canonical_order, independent, random, sequ
 def test_items_stand_by_first_appearance_and_then_by_what_is_said_of_them() -> None:
     titles = ["a", "zebra", "c", "ant", "e"]
     categories = [(), (), (), (), ()]
-    assert canonical_order(np.array([4, 0, 4, 2]), titles, categories).tolist() == [4, 0, 2, 3, 1]
+    assert canonical_order(np.array([4, 0, 2]), titles, categories).tolist() == [4, 0, 2, 3, 1]
 
 
 def test_without_events_items_stand_by_title_then_categories_then_row() -> None:
