@@ -2,18 +2,24 @@
 
 Hua et al., "How to Index Item IDs for Recommendation Foundation Models" (SIGIR-AP 2023). Whatever an index knows of
 events, it knows from those it is given: training events, and no others.
-Shapes: N items, I new items, B codes of a batch, C the tokens of the longest id, D dimensions of an embedding.
+Shapes: N items, I new items, C the tokens of the longest id, D dimensions of an embedding.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from features.errors import InvalidInput
+from features.errors import BundleRefused, InvalidInput
 from models.p5 import numbering
+from models.p5.clustering import clustered
+from models.p5.contents import HashedTexts
+from models.p5.quantising import SETTLING, Quantiser
 
 if TYPE_CHECKING:
     from models.p5.data import P5Data
@@ -27,6 +33,7 @@ INDEXINGS: Final = (
     "collaborative-independent",
     "semantic-independent",
 )
+PARTS: Final = ("item_index.json", "item_index.safetensors")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,15 +41,23 @@ class ItemIndex:
     """tokens: names of the index tokens, in the order in which a tokenizer takes them.
 
     codes_NC: each item's id as places in `tokens`, -1 after its end; no two are the same. lengths_N: their tokens.
+    quantiser, texts: what new items get their ids by: of a semantic index, the latter unless it has embeddings.
     """
 
     tokens: tuple[str, ...]
     codes_NC: NDArray[np.int32]
+    quantiser: Quantiser | None = field(default=None, repr=False)
+    texts: HashedTexts | None = field(default=None, repr=False)
     lengths_N: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raises InvalidInput for codes that are not such, naming the items that share one."""
+        """Raises InvalidInput for codes that are not such, naming the items that share one, and for a quantiser of
+        others."""
         _check(self.tokens, self.codes_NC)
+        if self.quantiser is not None:
+            self.quantiser.check(self.codes_NC, len(self.tokens))
+        if self.texts is not None and (self.quantiser is None or self.texts.dimensions != self.quantiser.dimensions):
+            raise InvalidInput("texts", "they make no vectors that the quantiser takes")
         object.__setattr__(self, "lengths_N", (self.codes_NC >= 0).sum(axis=1))
 
     @property
@@ -58,23 +73,86 @@ class ItemIndex:
         rows = np.flatnonzero((self.codes_NC == padded_C).all(axis=1))
         return int(rows[0]) if len(rows) else -1
 
+    def grown(
+        self,
+        titles: Sequence[str],
+        categories: Sequence[Sequence[str]],
+        embeddings_ID: NDArray[np.float32] | None = None,
+    ) -> "ItemIndex":
+        """With new items after the others, each with an id of tokens that there are: nothing is trained anew.
+
+        embeddings_ID: of an index that was built from embeddings, by the same embedder. Raises InvalidInput when an
+        index gives no ids to new items, without embeddings where it takes them, and when no id is free.
+        """
+        if self.quantiser is None:
+            raise InvalidInput("indexing", "only a semantic index has ids for new items; train again, or with that")
+        if self.texts is not None:
+            embeddings_ID = self.texts.vectors(titles, categories)
+        if embeddings_ID is None or len(embeddings_ID) != len(titles):
+            raise InvalidInput("embeddings", f"this index needs one for each of the {len(titles)} new items")
+        new_IC = self.quantiser.codes_for(embeddings_ID, self.codes_NC, len(self.tokens))
+        return ItemIndex(self.tokens, np.concatenate([self.codes_NC, new_IC]), self.quantiser, self.texts)
+
 
 def build_index(
     indexing: str, data: "P5Data", *, seed: int, embeddings_ND: NDArray[np.float32] | None = None
 ) -> ItemIndex:
-    """Ids for the data's items. Raises InvalidInput for an unknown indexing or no items."""
+    """Ids for the data's items, the same ones for the same items in whatever order their rows are.
+
+    embeddings_ND: of what is said of the items, as `contents.embedded` gives them; when None, its counting model takes
+    their place. Raises InvalidInput for an unknown indexing, no items, or embeddings of others.
+    """
     if indexing not in INDEXINGS:
         raise InvalidInput("indexing", f"{indexing!r} was given; it is one of {', '.join(INDEXINGS)}")
     if data.n_items == 0:
         raise InvalidInput("items", "there are none to index; bring a catalogue or events")
-    order_N = numbering.canonical_order(data.items_E, data.titles, data.categories)
+    order_N = numbering.canonical_order(data.by_appearance(), data.titles, data.categories)
     if indexing == "random":
         return ItemIndex(*numbering.random(order_N, seed))
     if indexing == "sequential":
         return ItemIndex(*numbering.sequential(order_N))
     if indexing == "independent":
         return ItemIndex(*numbering.independent(order_N))
-    raise InvalidInput("indexing", f"{indexing!r} is not there")
+    texts = None
+    if embeddings_ND is None:
+        texts = HashedTexts.fit(data.titles, data.categories)
+        embeddings_ND = texts.vectors(data.titles, data.categories)
+    if len(embeddings_ND) != data.n_items:
+        raise InvalidInput("embeddings", f"{len(embeddings_ND)} were given for {data.n_items} items")
+    if indexing.startswith("collaborative"):
+        paths = clustered(data.items_E, data.starts_V, order_N, embeddings_ND, seed)
+        own = indexing.endswith("independent")
+        return ItemIndex(*(numbering.owned(paths, order_N) if own else numbering.settled(paths, order_N, "l")))
+    quantiser = Quantiser.fit(embeddings_ND, seed)
+    paths = quantiser.paths(embeddings_ND)
+    if indexing.endswith("independent"):
+        return ItemIndex(*numbering.owned(paths, order_N))
+    return ItemIndex(*numbering.settled(paths, order_N, "d", SETTLING), quantiser, texts)
+
+
+def to_parts(index: ItemIndex) -> dict[str, bytes]:
+    """What `from_parts` reads, by file name."""
+    arrays: dict[str, NDArray[Any]] = {"codes": index.codes_NC}
+    if index.quantiser is not None:
+        arrays |= index.quantiser.arrays()
+    if index.texts is not None:
+        arrays |= {"texts.rarity": index.texts.rarity_H, "texts.directions": index.texts.directions_HD}
+    described = json.dumps({"tokens": index.tokens}, ensure_ascii=False).encode()
+    return dict(zip(PARTS, (described, save({k: np.ascontiguousarray(v) for k, v in arrays.items()})), strict=True))
+
+
+def from_parts(parts: Mapping[str, bytes]) -> ItemIndex:
+    """Raises BundleRefused when a part is missing, damaged, or no index: two items with one id above all."""
+    try:
+        tokens = tuple(map(str, json.loads(parts[PARTS[0]])["tokens"]))
+        arrays = load(parts[PARTS[1]])
+        quantiser = Quantiser.from_arrays(arrays) if "mean" in arrays else None
+        texts = None
+        if "texts.rarity" in arrays:
+            texts = HashedTexts(arrays["texts.rarity"], arrays["texts.directions"])
+        return ItemIndex(tokens, arrays["codes"], quantiser, texts)
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise BundleRefused(f"item index: {error!r}; train again") from None
 
 
 def _check(tokens: Sequence[str], codes_NC: NDArray[np.int32]) -> None:
