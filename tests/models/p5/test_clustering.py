@@ -3,7 +3,8 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from toy_shelves import SIZE, data_of, renumbered, shelf_of, shelves
+from toy_p5 import by_hand
+from toy_shelves import SIZE, renumbered, shelf_of, shelves
 
 from models.p5.clustering import CLUSTERS, clustered
 from models.p5.contents import HashedTexts
@@ -25,7 +26,7 @@ def leaves_of(codes_NP: NDArray[np.int32]) -> Counter[tuple[int, ...]]:
 
 
 def silent(histories: list[list[int]], n_items: int) -> P5Data:
-    return data_of(histories, [""] * n_items, [()] * n_items)
+    return by_hand(histories, titles=[""] * n_items, categories=[()] * n_items)
 
 
 def test_items_of_one_leaf_are_chosen_by_the_same_users() -> None:

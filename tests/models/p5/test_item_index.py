@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
-from toy_shelves import SHELVES, SIZE, data_of, renumbered, shelf_of, shelves
+from toy_p5 import by_hand
+from toy_shelves import SHELVES, SIZE, renumbered, shelf_of, shelves
 
 from features.errors import BundleRefused, InvalidInput
 from models.p5.contents import embedded
@@ -95,7 +96,7 @@ def test_with_and_without_a_token_of_its_own_an_item_has_one_path(kind: str) -> 
 
 def test_items_of_one_content_are_told_apart_by_their_last_token() -> None:
     titles = ["Tea", "Boots", "Tea", "Tea"]
-    index = build_index("semantic", data_of([[3, 1]], titles, [()] * 4), seed=0)
+    index = build_index("semantic", by_hand([[3, 1]], titles=titles, categories=[()] * 4), seed=0)
     paths = [named(index, row)[:-1] for row in range(4)]
     assert paths[0] == paths[2] == paths[3] != paths[1]
     assert [named(index, row)[-1] for row in range(4)] == ["<d1>", "<d0>", "<d2>", "<d0>"]  # row 3 was chosen first
@@ -146,11 +147,11 @@ def test_what_cannot_be_indexed_is_refused() -> None:
     with pytest.raises(InvalidInput, match="'sematic' was given; it is one of random, "):
         build_index("sematic", DATA, seed=0)
     with pytest.raises(InvalidInput, match="none to index"):
-        build_index("random", data_of([], [], []), seed=0)
+        build_index("random", by_hand([], categories=[]), seed=0)
     with pytest.raises(InvalidInput, match="3 were given for 120 items"):
         build_index("semantic", DATA, seed=0, embeddings_ND=np.ones((3, 2), np.float32))
     with pytest.raises(InvalidInput, match="use another indexing"):
-        build_index("semantic", data_of([[0, 1]], ["", ""], [(), ()]), seed=0)
+        build_index("semantic", by_hand([[0, 1]], titles=["", ""], categories=[(), ()]), seed=0)
 
 
 def test_a_damaged_index_is_refused() -> None:
