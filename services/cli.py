@@ -452,7 +452,16 @@ def _report(report: dict[str, object], *, json: bool) -> None:
         print_json(report)
         return
     for field, value in report.items():
-        out.print(f"{field.replace('_', ' '):>16}  {value}")
+        out.print(f"{field.replace('_', ' '):>16}  {_said(value)}")
+
+
+def _said(value: object) -> str:
+    """For people: numbers to four places, the parts of a whole one after another."""
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_said(part)}" for name, part in value.items())
+    return str(value)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,13 @@ def list_models(settings: Settings, *, json: bool) -> None:
         print_json({"in_use": in_use, "models": models})
         return
     table = Table(box=None)
-    for column in ("version", "name", "kind, fit, data", "registered", "NDCG@10", "HR@10", ""):
-        table.add_column(column, overflow="fold", no_wrap="," not in column)  # a name is for copying: never cut
+    for column in ("version", "name", "data", "NDCG@10", "HR@10", ""):
+        table.add_column(column, overflow="fold", no_wrap=column != "data")  # a name is for copying: never cut
     for model in models:
         table.add_row(
             str(model["version"] or "none"),
             model["name"],
-            f"{model['kind']}, {model['fit']}, {model['data']}",
-            (model["registered"] or "")[:10],
+            model["data"],
             *(f"{model['metrics'][name]:.4f}" if name in model["metrics"] else "" for name in ("ndcg@10", "hr@10")),
             "in use" if model["in_use"] else "" if model["on_disk"] else "not here",
         )
