@@ -427,7 +427,9 @@ def experiments_report(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="ingest, serve, freshness, memory, train, retrieval, encode or promote")],
+    name: Annotated[
+        str, typer.Argument(help="ingest, serve, freshness, memory, train, retrieval, encode, beam or promote")
+    ],
     json: Json = False,
 ) -> None:
     """Run a benchmark of the checkout: Tasteprint and a peer, alternated, as a ratio."""
