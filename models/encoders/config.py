@@ -1,10 +1,11 @@
 """What an encoder is and how it is trained, in one frozen value."""
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Final
 
 from features.errors import InvalidInput
+from models.configuring import with_settings
 
 KINDS: Final = ("sasrec", "hstu", "transformer", "gru4rec", "mamba", "mean")
 LOSSES: Final = ("full", "uniform", "log-uniform")
@@ -71,22 +72,4 @@ def preset(kind: str = "sasrec") -> EncoderConfig:
 
 def configured(settings: dict[str, Any], base: EncoderConfig | None = None) -> EncoderConfig:
     """The configuration with these fields set, from text or values. Raises InvalidInput that names the field."""
-    types = get_type_hints(EncoderConfig)
-    known = {one.name for one in fields(EncoderConfig)}
-    values: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name not in known:
-            raise InvalidInput(name, f"no such setting of an encoder; there are {', '.join(sorted(known))}")
-        values[name] = _typed(name, value, types[name])
-    return replace(base or EncoderConfig(), **values)
-
-
-def _typed(name: str, value: Any, kind: type) -> Any:
-    try:
-        if kind is bool:
-            return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
-        if isinstance(value, str) or (type(value) in (kind, int) and kind is not str):
-            return kind(value)
-    except (KeyError, ValueError):
-        pass
-    raise InvalidInput(name, f"{value!r} was given; it is of type {kind.__name__}")
+    return with_settings(base or EncoderConfig(), settings, "an encoder")

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from features.errors import InvalidInput
+from models.checkpointing import TrainingState, copied
 from models.device import Device, best_device
 from models.encoders.config import EncoderConfig, configured
 from models.encoders.data import EncoderData, check, gap_buckets, load_data, rating_places, windows
@@ -69,7 +70,6 @@ def train(
     """
     check(data, is_fixed=epochs is not None)
     device = device or best_device()
-    start = time.perf_counter()
     torch.manual_seed(seed)
     encoder = Encoder(config, data.n_items, sides_of(data)).to(device.name)
     optimizer = torch.optim.AdamW(
@@ -77,7 +77,7 @@ def train(
     )
     arrays = Arrays(data, config, device)
     most = epochs or config.epochs
-    state = _State.resumed(checkpoint, encoder, optimizer, _identity(data, config, seed, epochs))
+    state = TrainingState.resumed(checkpoint, encoder, optimizer, _identity(data, config, seed, epochs), "ndcg@10")
     while state.epoch < most and not state.is_done(config.patience, epochs is not None):
         rng = np.random.default_rng((seed, state.epoch))
         torch.manual_seed(seed * 1_000_003 + state.epoch + 1)
@@ -98,8 +98,9 @@ def train(
         if progress is not None:
             said = "" if ndcg is None else f", validation NDCG@10 {ndcg:.4f} (best {state.best:.4f})"
             progress(state.epoch, most, f"epoch {state.epoch}: loss {state.curves['loss'][-1]:.3f}{said}")
-    seconds = state.seconds_before + time.perf_counter() - start
-    return Trained(config, state.weights or _copied(encoder), state.best_epoch or state.epoch, state.curves, seconds)
+    return Trained(
+        config, state.weights or copied(encoder), state.best_epoch or state.epoch, state.curves, state.seconds
+    )
 
 
 class Arrays:
@@ -215,92 +216,11 @@ def sides_of(data: EncoderData) -> Sides:
     return Sides(*map(torch.from_numpy, arrays))
 
 
-class _State:
-    """How far a training has come: what is saved after each epoch."""
-
-    def __init__(self, identity: str) -> None:
-        self.identity = identity
-        self.epoch = 0
-        self.best = -1.0
-        self.best_epoch = 0
-        self.weights: dict[str, Tensor] = {}
-        self.curves: dict[str, list[float]] = {"loss": [], "ndcg@10": []}
-        self.seconds_before = 0.0
-        self._started = time.perf_counter()
-
-    def is_done(self, patience: int, is_fixed: bool) -> bool:
-        return not is_fixed and self.epoch - self.best_epoch >= patience
-
-    def add(self, encoder: Encoder, loss: float, ndcg: float | None) -> None:
-        self.epoch += 1
-        self.curves["loss"].append(loss)
-        if ndcg is None:
-            return
-        self.curves["ndcg@10"].append(ndcg)
-        if ndcg > self.best:
-            self.best, self.best_epoch, self.weights = ndcg, self.epoch, _copied(encoder)
-
-    def save(self, path: Path | None, encoder: Encoder, optimizer: torch.optim.Optimizer) -> None:
-        if path is None:
-            return
-        tensors = {f"now.{name}": tensor for name, tensor in _copied(encoder).items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.weights.items()}
-        for number, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": moment.detach().cpu() for name, moment in moments.items()}
-        said = {
-            "identity": self.identity,
-            "epoch": self.epoch,
-            "best": self.best,
-            "best_epoch": self.best_epoch,
-            "curves": self.curves,
-            "seconds": self.seconds_before + time.perf_counter() - self._started,
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        save_file(tensors, unfinished, {"state": json.dumps(said)})
-        os.replace(unfinished, path)
-
-    @classmethod
-    def resumed(cls, path: Path | None, encoder: Encoder, optimizer: torch.optim.Optimizer, identity: str) -> "_State":
-        state = cls(identity)
-        if path is None or not path.exists():
-            return state
-        tensors, said = read_checkpoint(path, identity)
-        encoder.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("now.")})
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, moment = name.split(".")
-                moments.setdefault(int(number), {})[moment] = tensor
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-        state.weights = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
-        state.epoch, state.best, state.best_epoch = said["epoch"], said["best"], said["best_epoch"]
-        state.curves, state.seconds_before = said["curves"], said["seconds"]
-        return state
-
-
-def read_checkpoint(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors, what is said of them). Raises InvalidInput when the file is of another training or is damaged."""
-    try:
-        with safe_open(path, "pt") as file:
-            said = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InvalidInput("checkpoint", f"{path} is damaged ({error}); remove it to start anew") from None
-    if said["identity"] != identity:
-        raise InvalidInput("checkpoint", f"{path} is of another training; remove it, or name another")
-    return tensors, said
-
-
 def _identity(data: EncoderData, config: EncoderConfig, seed: int, epochs: int | None) -> str:
     digest = sha256(json.dumps([asdict(config), seed, epochs], sort_keys=True).encode())
     for one in fields(EncoderData):
         digest.update(np.ascontiguousarray(getattr(data, one.name)).tobytes())
     return digest.hexdigest()
-
-
-def _copied(encoder: Encoder) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in encoder.state_dict().items()}
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from features.errors import InvalidInput
 from models.p5.data import P5Data
 from models.p5.facts import HIGH
-from models.p5.past import Timeline, star_numbers
+from models.p5.past import Past, Timeline, star_numbers
 from models.p5.questions import Asker, ItemStars
 from models.p5.spoken import Features, Spoken
 from models.p5.templates import Family, Task, tasks_of
@@ -25,7 +25,8 @@ TRIES: Final = 4  # at an item that a user has not had
 @dataclass(frozen=True, slots=True)
 class Mix:
     """families: examples of each an epoch, for every event that it can use. tasks: shares within a family, 1 for those
-    not named. history: most items of one in a prompt. candidates: how many a pick has.
+    not named. history: most items of one in a prompt. candidates: how many a pick has. following: how
+    many items an answer to NEXT names, the next one and those after it: lessons that cost next to nothing.
     """
 
     families: Mapping[Family, float] = field(
@@ -40,10 +41,11 @@ class Mix:
     tasks: Mapping[Task, float] = field(default_factory=lambda: {Task.NEXT: 8.0, Task.STARS: 4.0})
     history: int = 20
     candidates: int = 20
+    following: int = 1
 
     def __post_init__(self) -> None:
         """Raises InvalidInput that names the field."""
-        for name, least in (("history", 1), ("candidates", 2)):
+        for name, least in (("history", 1), ("candidates", 2), ("following", 1)):
             if getattr(self, name) < least:
                 raise InvalidInput(name, f"{getattr(self, name)} was given; it is at least {least}")
         for share in (*self.families.values(), *self.tasks.values()):
@@ -108,6 +110,16 @@ class Corpus:
         rows = self.rows_R[places]
         rows[wrong] = -1
         return rows.reshape(-1, count)
+
+    def past_of(self, user: int) -> Past:
+        """A user with all events of the training part."""
+        begin, end = self.data.starts_V[user : user + 2].tolist()
+        return self.timeline.before(end, end - begin)
+
+    def following(self, event: int) -> tuple[int, ...]:
+        """The item of an event and those that the user had after it, as many as the mix says."""
+        end = min(event + self.mix.following, self.data.starts_V.item(self.users_E.item(event) + 1))
+        return tuple(self.data.items_E[event:end].tolist())
 
     def _has(self, users: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
         keys = users * len(self.rows_R) + places

@@ -11,7 +11,7 @@ from models.p5.cases import Answer, Case, posed, with_candidates
 from models.p5.corpus import Corpus
 from models.p5.drawing import draw
 from models.p5.questions import worded
-from models.p5.templates import TEMPLATES, Template
+from models.p5.templates import TEMPLATES, Task, Template
 from models.p5.words import Word
 
 AT_ONCE: Final = 1024
@@ -80,4 +80,6 @@ class Examples:
         review, spoken = corpus.review_of.get(event), corpus.spoken.get(event)
         case = Case(item, stars, asked, is_true, share, (less_sum, less_count), candidates, review, spoken)
         question, answer = posed(corpus.asker, template.task, case, corpus.timeline.before(event, length))
+        if template.task is Task.NEXT:
+            answer = corpus.following(event)
         return Example(template, worded(question, template), answer)
