@@ -8,24 +8,20 @@ Shapes: B sequences, L positions, D dimensions, N items, U users, T real positio
 
 import json
 import math
-import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from features.errors import InvalidInput
 from models.checkpointing import TrainingState, copied
 from models.device import Device, best_device
 from models.encoders.config import EncoderConfig, configured

@@ -107,10 +107,14 @@ def shape_of(model: P5Model) -> dict[str, Any]:
     names += ("relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon")
     names += ("feed_forward_proj", "dropout_rate")
     # As transformers reads it, this name says whether the decoder's states are divided by sqrt(d_model).
-    return {name: getattr(config, name) for name in names} | {"tie_word_embeddings": config.scale_decoder_outputs} | _SPECIAL
+    return (
+        {name: getattr(config, name) for name in names}
+        | {"tie_word_embeddings": config.scale_decoder_outputs}
+        | _SPECIAL
+    )
 
 
-_SPECIAL: Final = {"pad_token_id": PAD, "eos_token_id": END, "decoder_start_token_id": PAD}
+_SPECIAL: Final[dict[str, Any]] = {"pad_token_id": PAD, "eos_token_id": END, "decoder_start_token_id": PAD}
 
 
 def _shape(config: P5Config) -> T5Config:
@@ -142,9 +146,13 @@ def _said(folder: Path) -> dict[str, Any]:
     try:
         said: dict[str, Any] = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
-        raise WeightsRefused(f"{folder}: no config.json that can be read ({error}); name a T5 checkpoint's folder") from None
+        raise WeightsRefused(
+            f"{folder}: no config.json that can be read ({error}); name a T5 checkpoint's folder"
+        ) from None
     if said.get("model_type") != "t5":
-        raise WeightsRefused(f"{folder}: its model is {said.get('model_type')!r}, not t5; name a T5 checkpoint's folder")
+        raise WeightsRefused(
+            f"{folder}: its model is {said.get('model_type')!r}, not t5; name a T5 checkpoint's folder"
+        )
     if not (folder / "tokenizer.json").is_file():
         raise WeightsRefused(f"{folder}: has no tokenizer.json; save the checkpoint with its fast tokenizer")
     return said
@@ -157,5 +165,7 @@ def _from_folder(folder: Path) -> T5ForConditionalGeneration:
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsRefused(f"{folder}: its weights cannot be loaded ({error}); safetensors of a T5 are needed") from None
+        raise WeightsRefused(
+            f"{folder}: its weights cannot be loaded ({error}); safetensors of a T5 are needed"
+        ) from None
     return t5

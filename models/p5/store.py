@@ -5,7 +5,7 @@ An evaluation takes one that was trained for exactly what it measures, and no ot
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final

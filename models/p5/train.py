@@ -83,7 +83,7 @@ def train(
     optimizer = torch.optim.AdamW(model.parameter_groups(config), betas=(0.9, 0.98), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     steps = config.epochs * math.ceil(len(Examples(corpus, seed, 0)) / config.batch)
-    state = TrainingState.resumed(checkpoint, model, optimizer, _identity(data, config, seed, index), "ndcg@10")
+    state = TrainingState.resumed(checkpoint, model, optimizer, _identity(data, config, seed, tokenizer), "ndcg@10")
     while not _is_over(state, config):
         rng = np.random.default_rng((seed, state.epoch, 1))
         torch.manual_seed(seed * 1_000_003 + state.epoch + 1)
@@ -180,9 +180,10 @@ def validate(model: P5Model, tokenizer: P5Tokenizer, corpus: Corpus, config: P5C
     return float((is_target_UK / np.log2(np.arange(_K) + 2.0)).sum(axis=1).mean())
 
 
-def _identity(data: P5Data, config: P5Config, seed: int, index: ItemIndex) -> str:
-    digest = sha256(json.dumps([asdict(config), seed, index.tokens], sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(index.codes_NC).tobytes())
+def _identity(data: P5Data, config: P5Config, seed: int, tokenizer: P5Tokenizer) -> str:
+    digest = sha256(json.dumps([asdict(config), seed, tokenizer.index.tokens], sort_keys=True).encode())
+    digest.update(tokenizer.text.to_str().encode())
+    digest.update(np.ascontiguousarray(tokenizer.index.codes_NC).tobytes())
     for one in fields(P5Data):
         value = getattr(data, one.name)
         is_array = isinstance(value, np.ndarray)

@@ -5,7 +5,6 @@ Shapes: B prompts, T tokens of the longest, D dimensions, R items found, N items
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +17,7 @@ from safetensors.numpy import load, save
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from features.errors import BundleRefused, InvalidInput
-from models.checkpointing import copied
+from features.errors import BundleRefused
 from models.device import Device, best_device
 from models.p5 import item_index
 from models.p5.beam import Beams, beam_search
@@ -129,9 +127,7 @@ class P5:
         for first in range(0, len(pasts), AT_ONCE):
             some = slice(first, first + AT_ONCE)
             states_BTD, mask_BT = self.read([worded(self.asker.next(past), template) for past in pasts[some]])
-            found.append(
-                beam_search(self.decoder, states_BTD, mask_BT, self.trie, beams=beams, k=k, seen=seen[some])
-            )
+            found.append(beam_search(self.decoder, states_BTD, mask_BT, self.trie, beams=beams, k=k, seen=seen[some]))
         rows = [one.rows_BK for one in found] or [np.zeros((0, k), np.int64)]
         scores = [one.log_probabilities_BK for one in found] or [np.zeros((0, k), np.float32)]
         return Beams(np.concatenate(rows), np.concatenate(scores))

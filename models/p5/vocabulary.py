@@ -14,7 +14,7 @@ from models.p5.model import text_vocabulary
 from models.p5.templates import TEMPLATES
 from models.p5.tokens import P5Tokenizer, trained_on
 
-FREQUENT: Final = 100  # how often the words of templates and means of stars count, beside those of titles
+LEAST: Final = 20  # how often the words of templates count, and a tenth of the items where those are many
 
 
 def tokenizer_for(corpus: Corpus, index: ItemIndex, config: P5Config) -> P5Tokenizer:
@@ -31,20 +31,22 @@ def tokenizer_for(corpus: Corpus, index: ItemIndex, config: P5Config) -> P5Token
 
 
 def _words(corpus: Corpus) -> Iterator[str]:
-    """What is not left to events: templates, numbers, titles, categories; and the reviews of training."""
-    for template in TEMPLATES:
-        for part in template.parts:
-            if not isinstance(part, str):
-                yield from [*part, *FACTS] * FREQUENT
-    for tenths in range(10, 51):
-        yield from [f"{tenths / 10:.1f}", str(tenths // 10)] * FREQUENT
-    yield from corpus.data.titles
-    for categories in corpus.data.categories:
+    """What is not left to users: the words of templates and answers and the means of stars, often enough to be pieces
+    of their own; titles and categories; and the reviews of training."""
+    data = corpus.data
+    said = {word for template in TEMPLATES for part in template.parts if not isinstance(part, str) for word in part}
+    said |= {*ANSWERS, *(f"{tenths / 10:.1f}" for tenths in range(10, 51)), *"12345"}
+    yield from [*said] * max(LEAST, data.n_items // 10)
+    yield from data.titles
+    for categories in data.categories:
         yield from categories
-    for review in corpus.data.reviews:
+    for review in data.reviews:
         yield review.headline
         yield review.text
 
 
-# The words of answers: verdicts, opinions, and the sentences made from facts.
-FACTS: Final = ("yes", "no", "like", "dislike", "nothing", "unknown")
+# The words of verdicts, opinions, empty slots, and of the sentences that facts make.
+ANSWERS: Final = (
+    *("yes", "no", "like", "dislike", "nothing", "unknown"),
+    *("You", "rated", "high", "low", "had", "before", "and", "this", "is", "too", "."),
+)
