@@ -20,7 +20,7 @@ CONFIG = tiny(epochs=1)
 
 def given() -> tuple[Any, Vocabulary, Texts]:
     """(history, vocabulary, texts) of random tastes, without each user's last event."""
-    events, items = tastes()
+    events, items = tastes(users=40)
     vocabulary = Vocabulary.of([*items["item"], *events["item"]])
     return hold_out_last(ordered(events)).history, vocabulary, texts_of(items, vocabulary)
 
