@@ -46,11 +46,16 @@ def encoded(t5: T5ForConditionalGeneration, tokens_BT: Tensor, mask_BT: Tensor) 
 
 
 @torch.no_grad()
-def said(t5: T5ForConditionalGeneration, prompt: Sequence[int], answer: Sequence[int]) -> float:
-    """The log-probability of an answer and its end, by one teacher-forced pass of one answer to one prompt."""
-    labels = torch.tensor([[*answer, 1]])
+def said(t5: T5ForConditionalGeneration, prompt: Sequence[int], answer: Sequence[int], *, ends: bool = True) -> float:
+    """The log-probability of an answer, with its end or without, by one teacher-forced pass of one answer."""
+    labels = torch.tensor([[*answer, 1] if ends else [*answer]])
     logits = t5(input_ids=torch.tensor([list(prompt)]), labels=labels).logits[0]
-    return float(logits.double().log_softmax(-1)[torch.arange(len(answer) + 1), labels[0]].sum())
+    return float(logits.double().log_softmax(-1)[torch.arange(labels.shape[1]), labels[0]].sum())
+
+
+def prefix_free(codes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Those with which no other one begins."""
+    return [one for one in codes if not any(other != one and other[: len(one)] == one for other in codes)]
 
 
 def ids_of(codes: Sequence[Sequence[int]]) -> NDArray[np.int32]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from features.errors import InvalidInput
 from models.p5.decoder import CachedDecoder, Tree
-from models.p5.trie import EOS, PAD, Trie
+from models.p5.trie import PAD, Trie
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ def beam_search(
         scores_BWC = scores_BW[..., None] + steps_BWC.masked_fill(next_BWC == PAD, -torch.inf)
         nodes_BX, tokens_BX, scores_BX = children_BWC.flatten(1), next_BWC.flatten(1), scores_BWC.flatten(1)
 
-        ends_BX = tokens_BX == EOS
+        ends_BX = trie.ended(nodes_BX, depth + 1) & (tokens_BX != PAD)
         found.add(nodes_BX, scores_BX.masked_fill(~ends_BX, -torch.inf))
         nodes_BW, scores_BW, chosen_BW = found.best(nodes_BX, scores_BX.masked_fill(ends_BX, -torch.inf), beams)
         tokens_BW, parents_BW = tokens_BX.gather(1, chosen_BW), places_BW.gather(1, chosen_BW // next_BWC.shape[2])

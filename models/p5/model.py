@@ -103,9 +103,6 @@ def from_shape(shape: dict[str, Any], *, whole_words: bool) -> P5Model:
 def shape_of(model: P5Model) -> dict[str, Any]:
     """The T5 configuration that `from_shape` takes; JSON values."""
     config = model.t5.config
-    names = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads")
-    names += ("relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon")
-    names += ("feed_forward_proj", "dropout_rate")
     # As transformers reads it, this name says whether the decoder's states are divided by sqrt(d_model).
     return (
         {name: getattr(config, name) for name in names}
@@ -114,6 +111,10 @@ def shape_of(model: P5Model) -> dict[str, Any]:
     )
 
 
+_SHAPE: Final = (
+    *("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads", "feed_forward_proj"),
+    *("relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon", "dropout_rate"),
+)
 _SPECIAL: Final[dict[str, Any]] = {"pad_token_id": PAD, "eos_token_id": END, "decoder_start_token_id": PAD}
 
 
@@ -128,7 +129,6 @@ def _shape(config: P5Config) -> T5Config:
         num_heads=config.heads,
         dropout_rate=config.dropout,
         feed_forward_proj="relu",
-        tie_word_embeddings=True,
         **_SPECIAL,
     )
 

@@ -23,7 +23,7 @@ EOS: Final = 1  # T5's token of the end
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trie:
-    """Everything int32, on one device. codes_NC: of leaves; EOS ends each id, PAD fills up behind it.
+    """Everything int32, on one device. codes_NC: of leaves, with EOS where ids have ends; PAD fills up behind them.
 
     rows_N: the item of each leaf. leaves_N: the leaf of each item. firsts_M, lasts_M: leaves firsts <= leaf < lasts are
     below a node. children_M1: node m's children are the nodes children_M1[m] <= node < children_M1[m + 1].
@@ -37,9 +37,11 @@ class Trie:
     children_M1: Tensor
 
     @classmethod
-    def of(cls, token_codes_NC: NDArray[np.int32]) -> "Trie":
-        """From each item's tokens, -1 behind their end. Raises InvalidInput where these are not ids of items."""
-        codes_NC = _ended(token_codes_NC)
+    def of(cls, token_codes_NC: NDArray[np.int32], *, ends: bool = True) -> "Trie":
+        """From each item's tokens, -1 behind their end. ends: whether EOS is a part of each id, which it must be where
+        one id begins with another. Raises InvalidInput where these are not ids of items.
+        """
+        codes_NC = _checked(token_codes_NC, ends=ends)
         rows_N = np.lexsort(codes_NC.T[::-1]).astype(np.int32)
         codes_NC = codes_NC[rows_N]
         begins_NC = np.ones(codes_NC.shape, bool)  # whether a leaf is the first with its first 1, 2, ... tokens
@@ -47,6 +49,9 @@ class Trie:
         if not begins_NC[:, -1].all():
             leaf = int(np.argmin(begins_NC[:, -1]))
             raise InvalidInput("codes", f"items {rows_N[leaf - 1]} and {rows_N[leaf]} have one id; each needs its own")
+        if not ends and (begins := _beginning(codes_NC)) is not None:
+            one, other = rows_N[begins : begins + 2]
+            raise InvalidInput("codes", f"the id of item {other} begins with that of item {one}; ids need ends")
         leaves_N = np.empty_like(rows_N)
         leaves_N[rows_N] = np.arange(len(rows_N))
         arrays = (codes_NC, rows_N, leaves_N, *_nodes(begins_NC))
@@ -71,6 +76,12 @@ class Trie:
     def decided(self, nodes: Tensor) -> Tensor:
         """Whether there is one item below a node, so that all tokens to come are known."""
         return self.lasts_M[nodes] - self.firsts_M[nodes] == 1
+
+    def ended(self, nodes: Tensor, depth: int) -> Tensor:
+        """Whether a node at this depth is an item whose tokens were all met."""
+        if depth == self.depth:
+            return torch.ones_like(nodes, dtype=torch.bool)
+        return self.decided(nodes) & (self.codes_NC[self.firsts_M[nodes], depth] == PAD)
 
     def children(self, nodes_BW: Tensor, depth: int) -> tuple[Tensor, Tensor]:
         """(children_BWC, tokens_BWC) int64 of nodes at this depth, which the tokens lead to; token PAD: no such child.
@@ -105,8 +116,8 @@ class Trie:
         return leaves_BS.masked_fill(given_BS < 0, padding).sort(dim=1).values
 
 
-def _ended(token_codes_NC: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The ids with EOS and padding; checked."""
+def _checked(token_codes_NC: NDArray[np.int32], *, ends: bool) -> NDArray[np.int32]:
+    """The ids with padding, and EOS where they have ends."""
     if token_codes_NC.ndim != 2 or not token_codes_NC.size:
         raise InvalidInput("codes", f"of shape {list(token_codes_NC.shape)}; it takes an item, and a token of its id")
     lengths_N = (token_codes_NC >= 0).sum(axis=1)
@@ -115,10 +126,21 @@ def _ended(token_codes_NC: NDArray[np.int32]) -> NDArray[np.int32]:
     if wrong_N.any():
         row = int(np.argmax(wrong_N))
         raise InvalidInput("codes", f"item {row} has {token_codes_NC[row].tolist()}; tokens are above {EOS}, then -1")
-    codes_NC = np.full((len(lengths_N), int(lengths_N.max()) + 1), PAD, np.int32)
-    codes_NC[:, :-1] = np.where(within_NC, token_codes_NC, PAD)[:, : codes_NC.shape[1] - 1]
-    codes_NC[np.arange(len(lengths_N)), lengths_N] = EOS
+    codes_NC = np.full((len(lengths_N), int(lengths_N.max()) + ends), PAD, np.int32)
+    width = int(lengths_N.max())
+    codes_NC[:, :width] = np.where(within_NC, token_codes_NC, PAD)[:, :width]
+    if ends:
+        codes_NC[np.arange(len(lengths_N)), lengths_N] = EOS
     return codes_NC
+
+
+def _beginning(codes_NC: NDArray[np.int32]) -> int | None:
+    """The first of sorted ids with which the one behind it begins."""
+    if len(codes_NC) < 2:
+        return None
+    is_same_NC = (codes_NC[:-1] == codes_NC[1:]) | (codes_NC[:-1] == PAD)
+    places = np.flatnonzero(is_same_NC.all(axis=1))
+    return int(places[0]) if len(places) else None
 
 
 def _nodes(begins_NC: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:

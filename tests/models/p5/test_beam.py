@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_t5 import TOKENS, encoded, ids_of, said, toy_prompts, toy_t5
+from toy_t5 import TOKENS, encoded, ids_of, prefix_free, said, toy_prompts, toy_t5
 
 from features.errors import InvalidInput
 from models.p5.beam import Beams, beam_search
 from models.p5.decoder import CachedDecoder
+from models.p5.scoring import score_candidates
 from models.p5.trie import Trie
 
 T5 = toy_t5()
@@ -25,8 +26,8 @@ any_codes = st.lists(
 
 
 @cache
-def likelihood(user: int, code: tuple[int, ...]) -> float:
-    return said(T5, PROMPTS[user][MASK[user] > 0].tolist(), code)
+def likelihood(user: int, code: tuple[int, ...], *, ends: bool = True) -> float:
+    return said(T5, PROMPTS[user][MASK[user] > 0].tolist(), code, ends=ends)
 
 
 def ranked(codes: Codes, user: int) -> list[tuple[int, float]]:
@@ -58,6 +59,20 @@ def test_as_many_beams_as_items_find_what_scoring_every_item_finds(codes: Codes,
     found = searched(codes, beams=len(codes), k=k, seen=seen)
     for user in range(3):
         assert_same(found, user, [pair for pair in ranked(codes, user) if pair[0] not in seen[user]][:k])
+
+
+@settings(max_examples=25, deadline=None)
+@given(any_codes.map(prefix_free), st.integers(1, 14), st.integers(0, 10**6))
+def test_ids_without_ends_are_found_by_their_tokens_alone(codes: Codes, k: int, seed: int) -> None:
+    seen = [np.flatnonzero(chosen) for chosen in np.random.default_rng(seed).random((3, len(codes))) < 0.3]
+    trie = Trie.of(ids_of(codes), ends=False)
+    found = beam_search(DECODER, STATES, MASK, trie, beams=len(codes), k=k, seen=seen)
+    scores = score_candidates(DECODER, STATES, MASK, trie, [np.arange(len(codes))] * 3)
+    for user in range(3):
+        likelihoods = [likelihood(user, code, ends=False) for code in codes]
+        kept = sorted(set(range(len(codes))) - set(seen[user].tolist()), key=lambda row: -likelihoods[row])
+        assert_same(found, user, [(row, likelihoods[row]) for row in kept][:k])
+        np.testing.assert_allclose(scores[user], likelihoods, atol=1e-4)
 
 
 @pytest.mark.parametrize(("beams", "k"), [(6, 5), (2, 1)])

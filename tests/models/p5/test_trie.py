@@ -93,3 +93,13 @@ def test_what_is_no_id_is_refused(codes_NC: np.ndarray, problem: str) -> None:
 def test_an_item_takes_less_than_a_hundred_bytes() -> None:
     codes_NC = np.unique(np.random.default_rng(0).integers(2, 258, (50_000, 4)), axis=0).astype(np.int32)
     assert Trie.of(codes_NC).nbytes < 100 * len(codes_NC)
+
+
+def test_ids_may_do_without_ends_where_none_begins_with_another() -> None:
+    trie = Trie.of(ids_of([[5, 6], [8], [5, 9, 7]]), ends=False)
+    assert trie.codes_NC.tolist() == [[5, 6, PAD], [5, 9, 7], [8, PAD, PAD]]
+    nodes = torch.tensor([1, 2, 3, 4])  # 5, 8, 56, 59
+    assert trie.ended(nodes[1:2], 1).tolist() == [True]
+    assert trie.ended(nodes[2:], 2).tolist() == [True, False]
+    with pytest.raises(InvalidInput, match="the id of item 2 begins with that of item 0; ids need ends"):
+        Trie.of(ids_of([[5, 6], [8], [5, 6, 7]]), ends=False)
