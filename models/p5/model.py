@@ -105,7 +105,7 @@ def shape_of(model: P5Model) -> dict[str, Any]:
     config = model.t5.config
     # As transformers reads it, this name says whether the decoder's states are divided by sqrt(d_model).
     return (
-        {name: getattr(config, name) for name in names}
+        {name: getattr(config, name) for name in _SHAPE}
         | {"tie_word_embeddings": config.scale_decoder_outputs}
         | _SPECIAL
     )
