@@ -2,8 +2,8 @@
 
 On disk it is a folder: `manifest.json`, `vocabulary.json`, and a safetensors file a counting model; an encoder has
 three: its items' vectors, its layers, its index; and up to two for items that come later: what it has learned of words
-and categories, and a map from embeddings of titles. The manifest names the data, the fit, the configuration and the
-seed, and the sha256 of every other file.
+and categories, and a map from embeddings of titles; a P5 has its own. The manifest names the data, the fit, the
+configuration and the seed, and the sha256 of every other file.
 """
 
 import json
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import orjson
@@ -30,7 +30,7 @@ from models.counts.content import fit_content
 from models.counts.fitting import CountsConfig, Texts, fit_counts, fit_table, texts_of
 from models.counts.neighbours import HISTORY_LENGTH, Neighbours
 from models.counts.popularity import Popularity
-from models.fusion import Fusion, choose_weights, terms_of
+from models.fusion import Fusion, Generator, choose_weights, terms_of
 from models.vocabulary import Vocabulary
 
 # Encoders need torch and faiss, which a server whose bundle only counts does not wait for.
@@ -42,11 +42,31 @@ if TYPE_CHECKING:
 
 FITS: Final = ("serve", "refit", "train")
 FORMAT: Final = 1
-KINDS: Final = ("counts", "encoder")
+KINDS: Final = ("counts", "encoder", "p5")
 _MANIFEST: Final = "manifest.json"
 _VOCABULARY: Final = "vocabulary.json"
 
 Progress = Callable[[int, int, str], None]
+
+
+class GeneratorPart(Generator, Protocol):
+    """A generator as a part of a bundle."""
+
+    def described(self) -> dict[str, Any]:
+        """How it was trained, as JSON values."""
+        ...
+
+    def parts(self, vocabulary: str) -> dict[str, bytes]:
+        """Its files, each of a name that no other part has; vocabulary: the digest of the items that it writes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratorPair:
+    """tuned: trained without each user's last event, on which weights are chosen. kept: the one that is used."""
+
+    tuned: Generator
+    kept: GeneratorPart
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +80,7 @@ class Bundle:
     tables: Mapping[str, Neighbours] = field(repr=False)
     fusion: Fusion = field(repr=False)
     retriever: "EncoderRetriever | None" = field(default=None, repr=False)
+    p5: GeneratorPart | None = field(default=None, repr=False)
 
 
 def train_counts(
@@ -129,6 +150,7 @@ def fit_bundle(
     config: CountsConfig,
     seed: int,
     encoder: "EncoderPair | None" = None,
+    p5: GeneratorPair | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """The same from a history (as `ordered` gives it) whose events may all be used: each user's last one to choose
@@ -154,13 +176,13 @@ def fit_bundle(
     )
     held_out = hold_out_last(at_least(history, 2))
     popularity, tables = fitted(held_out.history)
-    tuned = encoder.tuned.retriever if encoder else None
-    weights_F = _weights(held_out.history, held_out.targets, vocabulary, popularity, tables, seed, tuned)
+    tuned = encoder.tuned.retriever if encoder else None, p5.tuned if p5 else None
+    weights_F = _weights(held_out.history, held_out.targets, vocabulary, popularity, tables, seed, *tuned)
     if fit != "train":
         popularity, tables = fitted(history)
     manifest = {
         "format": FORMAT,
-        "kind": "encoder" if encoder else "counts",
+        "kind": "p5" if p5 else "encoder" if encoder else "counts",
         "data": {
             "name": data_name,
             "fingerprint": fingerprint,
@@ -171,7 +193,7 @@ def fit_bundle(
         "fit": fit,
         "config": asdict(config),
         "seed": seed,
-        "weights": dict(zip(terms_of(names, encoder=encoder is not None), weights_F.tolist(), strict=True)),
+        "weights": dict(zip(terms_of(names, encoder=bool(encoder), p5=bool(p5)), weights_F.tolist(), strict=True)),
         "decays": {name: table.decay for name, table in tables.items()},
         "vocabulary": vocabulary.digest,
     }
@@ -182,9 +204,12 @@ def fit_bundle(
             **{name: trained[name] for name in ("cut", "config", "seed", "epoch", "curves") if name in trained},
             "cold": None if cold is None else cold.described(),
         }
+    if p5:
+        manifest["p5"] = p5.kept.described()
     if progress is not None:
         progress(steps, steps, "done")
-    return _bundle(manifest, vocabulary, popularity, tables, encoder.kept.retriever if encoder else None)
+    kept = encoder.kept.retriever if encoder else None, p5.kept if p5 else None
+    return _bundle(manifest, vocabulary, popularity, tables, *kept)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -194,7 +219,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(mkdtemp(prefix=".bundle-", dir=folder.parent))
     try:
-        for name, content in _parts(bundle.vocabulary, bundle.popularity, bundle.tables, bundle.retriever).items():
+        parts = _parts(bundle.vocabulary, bundle.popularity, bundle.tables, bundle.retriever, bundle.p5)
+        for name, content in parts.items():
             _write(unfinished / name, content)
         _write(unfinished / _MANIFEST, json.dumps(bundle.manifest, indent=1).encode())
         os.rename(unfinished, folder)
@@ -217,12 +243,16 @@ def load_bundle(folder: Path) -> Bundle:
         for name, decay in manifest["decays"].items():
             arrays = _arrays(folder, f"{name}.safetensors", parts)
             tables[name] = Neighbours(arrays["neighbours"], arrays["weights"], decay, arrays.get("bias"))
-        retriever = None
-        if manifest["kind"] == "encoder":
+        retriever, p5 = None, None
+        if manifest["kind"] == "encoder" or "encoder" in manifest:
             from models.encoders.retriever import EncoderRetriever
 
             retriever = EncoderRetriever.from_parts(parts, vocabulary.digest, len(vocabulary))
-        bundle = _bundle(manifest, vocabulary, popularity, tables, retriever)
+        if manifest["kind"] == "p5":
+            from models.p5.store import P5  # type: ignore[import-untyped]
+
+            p5 = P5.from_parts(parts, vocabulary.digest, len(vocabulary))
+        bundle = _bundle(manifest, vocabulary, popularity, tables, retriever, p5)
     except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
         raise BundleRefused(f"{folder}: incomplete or not a bundle: {error!r}; train again") from None
     if bundle.name != manifest["name"]:
@@ -238,11 +268,13 @@ def _weights(
     tables: Mapping[str, Neighbours],
     seed: int,
     retriever: "EncoderRetriever | None",
+    generator: Generator | None,
 ) -> NDArray[np.float64]:
     fed = sequences(history, vocabulary.items)
     chosen = sequences(targets, vocabulary.items)
     recent = fed.histories(HISTORY_LENGTH)
-    vectors_UD = retriever.vectors(recent, *fed.told(HISTORY_LENGTH)) if retriever else None
+    times, stars = fed.told(HISTORY_LENGTH) if retriever or generator else (None, None)
+    vectors_UD = retriever.vectors(recent, times, stars) if retriever else None
     return choose_weights(
         list(tables.values()),
         popularity,
@@ -252,6 +284,8 @@ def _weights(
         seed,
         retriever,
         vectors_UD,
+        generator,
+        stars,
     )
 
 
@@ -261,6 +295,7 @@ def _bundle(
     popularity: Popularity,
     tables: Mapping[str, Neighbours],
     retriever: "EncoderRetriever | None",
+    p5: GeneratorPart | None,
 ) -> Bundle:
     """Checks that the parts fit together, and names the whole by its content. Raises BundleRefused."""
     n_items = len(vocabulary)
@@ -276,16 +311,16 @@ def _bundle(
             raise BundleRefused(f"{name}: a neighbour is no row of the vocabulary; train again")
         if not 0 < table.decay <= 1:
             raise BundleRefused(f"{name}: its decay is {table.decay}, not in (0, 1]; train again")
-    terms = terms_of(tuple(tables), encoder=retriever is not None)
+    terms = terms_of(tuple(tables), encoder=retriever is not None, p5=p5 is not None)
     weights_F = np.array([manifest["weights"][name] for name in terms], np.float64)
     if not np.isfinite(weights_F).all():
         raise BundleRefused("the fusion's weights are not finite; train again")
-    parts = _parts(vocabulary, popularity, tables, retriever)
+    parts = _parts(vocabulary, popularity, tables, retriever, p5)
     digests = {name: sha256(content).hexdigest() for name, content in parts.items()}
     whole = {**{key: value for key, value in manifest.items() if key != "name"}, "parts": digests}
     name = f"{manifest['kind']}-{sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"
-    fusion = Fusion(list(tables.values()), popularity, weights_F, retriever)
-    return Bundle(name, {"name": name, **whole}, vocabulary, popularity, dict(tables), fusion, retriever)
+    fusion = Fusion(list(tables.values()), popularity, weights_F, retriever, p5)
+    return Bundle(name, {"name": name, **whole}, vocabulary, popularity, dict(tables), fusion, retriever, p5)
 
 
 def _parts(
@@ -293,6 +328,7 @@ def _parts(
     popularity: Popularity,
     tables: Mapping[str, Neighbours],
     retriever: "EncoderRetriever | None",
+    p5: GeneratorPart | None,
 ) -> dict[str, bytes]:
     """The content of every file but the manifest."""
     parts = {
@@ -306,6 +342,8 @@ def _parts(
         parts[f"{name}.safetensors"] = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
     if retriever is not None:
         parts |= retriever.parts(vocabulary.digest)
+    if p5 is not None:
+        parts |= p5.parts(vocabulary.digest)
     return parts
 
 

@@ -1,16 +1,31 @@
 """What is asked of a pipeline and what it answers.
 
-Shapes: L events of the history, D dimensions.
+Shapes: B queries, L events of the history, D dimensions, R items found by a generator.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.events import ItemId, UserId
 from features.profile import Position
+from models.counts.neighbours import HISTORY_LENGTH
+from models.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a pipeline's generator found for a history: items, best first, and how far each log-probability is above
+    the last one's."""
+
+    items: tuple[ItemId, ...] = ()
+    values: tuple[float, ...] = ()
+
+
+NOT_GENERATED: Final = Generated()  # says nothing of any item: to be answered without, and at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +37,8 @@ class Query:
     id: the recommendation's. list_removed: whether to say which items were removed, and not only how many.
     times_L, values_L: epoch seconds and ratings (NaN for none) of the history, or None when they are not known.
     vector_D: the user's vector of the pipeline's model, already encoded from this history; None to have it encoded.
+    generated: what the pipeline's generator found for this history; None to have it found, which takes far longer than
+    all the rest; NOT_GENERATED to do without.
     """
 
     user: UserId
@@ -37,12 +54,13 @@ class Query:
     times_L: NDArray[np.float64] | None = None
     values_L: NDArray[np.float32] | None = None
     vector_D: NDArray[np.float32] | None = None
+    generated: Generated | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """score: comparable within one answer. source: "counts", "encoder", "popular", "trending", "new", "similar" or
-    "unknown".
+    """score: comparable within one answer. source: "counts", "encoder", "p5", "popular", "trending", "new", "similar"
+    or "unknown".
 
     reason: a phrase for people. because: the item of the user's history that the reason names.
     """
@@ -64,3 +82,33 @@ class Recommendation:
     model: str
     as_of: Position | None
     removed_items: tuple[tuple[ItemId, str], ...] = ()
+
+
+def histories_of(
+    queries: Sequence[Query], vocabulary: Vocabulary
+) -> tuple[list[list[int]], list[NDArray[np.float64] | None], list[NDArray[np.float32] | None]]:
+    """(the newest HISTORY_LENGTH items as rows, their times, their values), without those that the vocabulary lacks."""
+    get = vocabulary.row_of.get
+    histories: list[list[int]] = []
+    times: list[NDArray[np.float64] | None] = []
+    values: list[NDArray[np.float32] | None] = []
+    for query in queries:
+        rows_L = np.array([get(item, -1) for item in query.history[-HISTORY_LENGTH:]], np.int64)
+        is_known_L = rows_L >= 0
+        histories.append(rows_L[is_known_L].tolist())
+        times.append(None if query.times_L is None else query.times_L[-HISTORY_LENGTH:][is_known_L])
+        values.append(None if query.values_L is None else query.values_L[-HISTORY_LENGTH:][is_known_L])
+    return histories, times, values
+
+
+def found_of(queries: Sequence[Query], vocabulary: Vocabulary) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(rows_BR, values_BR) of what was generated for the queries; -1 for padding and what the vocabulary lacks."""
+    get = vocabulary.row_of.get
+    brought = [query.generated or NOT_GENERATED for query in queries]
+    most = max(len(generated.items) for generated in brought)
+    rows_BR = np.full((len(queries), most), -1, np.int64)
+    values_BR = np.zeros((len(queries), most), np.float32)
+    for place, generated in enumerate(brought):
+        rows_BR[place, : len(generated.items)] = [get(item, -1) for item in generated.items]
+        values_BR[place, : len(generated.items)] = generated.values
+    return rows_BR, values_BR

@@ -20,8 +20,8 @@ from models.catalogue import Catalogue
 from models.counts.neighbours import HISTORY_LENGTH
 from models.counts.popularity import Popularity
 from models.encoders.cold import ColdVectors
-from models.fusion import Fused, Fusion
-from models.queries import Candidate, Query, Recommendation
+from models.fusion import Fused, Fusion, find
+from models.queries import Candidate, Generated, Query, Recommendation, found_of, histories_of
 from models.stages import FILTERS, Filtered, Fresh, Shelf, diversify, filtered, new_items, same_category, shelf_of
 from models.vocabulary import Vocabulary
 
@@ -126,7 +126,7 @@ class Pipeline:
             return []
         shelf = self._current_shelf()
         histories = [self._rows(query.history) for query in queries]
-        queries = self._with_vectors(queries)
+        queries = self._completed(queries)
         scores_BN, fused = self._scores(queries, histories)
         kept = filtered(FILTERS, queries, shelf, scores_BN)
         most = max(query.k for query in queries)
@@ -136,10 +136,10 @@ class Pipeline:
         order_BJ = diversify(shelf, pool_BP, values_BP, dials_B, most)
         items_BJ, values_BJ = pool_BP[every_B1, order_BJ], values_BP[every_B1, order_BJ]
         because = self._because(fused, histories, items_BJ)
-        is_encoded_BJ = _is_encoded(fused, items_BJ)
+        sources_BJ = _sources(fused, items_BJ)
         return [
             self._answer(
-                query, shelf, kept, place, items_BJ[place], values_BJ[place], because[place], is_encoded_BJ[place]
+                query, shelf, kept, place, items_BJ[place], values_BJ[place], because[place], sources_BJ[place]
             )
             for place, query in enumerate(queries)
         ]
@@ -149,7 +149,7 @@ class Pipeline:
         histories = [self._rows(query.history) for query in queries]
         if not queries:
             return []
-        scores_BN, fused = self._scores(self._with_vectors(queries), histories)
+        scores_BN, fused = self._scores(self._completed(queries), histories)
         row_of = self._vocabulary.row_of
         ranked = []
         for place, (_, given) in enumerate(zip(queries, items, strict=True)):
@@ -159,9 +159,9 @@ class Pipeline:
             order = np.argsort(-values, kind="stable")
             alone = None if fused is None else fused.only(place)
             [because] = self._because(alone, [histories[place]], rows[None])
-            [is_encoded_J] = _is_encoded(alone, rows[None])
+            [sources_J] = _sources(alone, rows[None])
             candidates = [
-                self._candidate(known[j], int(rows[j]), float(values[j]), because[j], bool(is_encoded_J[j]))
+                self._candidate(known[j], int(rows[j]), float(values[j]), because[j], sources_J[j])
                 for j in order.tolist()
             ]
             lowest = float(scores_BN[place].min()) - 1.0 if scores_BN.shape[1] else 0.0
@@ -193,17 +193,28 @@ class Pipeline:
         """
         if self._fusion is None or self._fusion.retriever is None:
             raise UnknownName(f"{self.model} has no encoder; `tasteprint train encoder` makes a bundle that has one")
+        return self._fusion.retriever.vectors(*histories_of(queries, self._vocabulary))
+
+    @property
+    def generator_model(self) -> str | None:
+        """What stamps the lists of this pipeline's generator; None when it has none."""
+        return self.model if self._fusion is not None and self._fusion.generator is not None else None
+
+    def generate(self, queries: Sequence[Query]) -> list[Generated]:
+        """What the pipeline's generator finds after each history, for `Query.generated` of the same; nothing seen.
+
+        Raises UnknownName when the pipeline has no generator.
+        """
+        if self._fusion is None or self._fusion.generator is None:
+            raise UnknownName(f"{self.model} has no generator; `tasteprint train p5` makes a bundle that has one")
+        histories, _, stars = histories_of(queries, self._vocabulary)
         get = self._vocabulary.row_of.get
-        histories: list[list[int]] = []
-        times: list[NDArray[np.float64] | None] = []
-        values: list[NDArray[np.float32] | None] = []
-        for query in queries:
-            rows_L = np.array([get(item, -1) for item in query.history[-HISTORY_LENGTH:]], np.int64)
-            is_known_L = rows_L >= 0
-            histories.append(rows_L[is_known_L].tolist())
-            times.append(None if query.times_L is None else query.times_L[-HISTORY_LENGTH:][is_known_L])
-            values.append(None if query.values_L is None else query.values_L[-HISTORY_LENGTH:][is_known_L])
-        return self._fusion.retriever.vectors(histories, times, values)
+        seen = [[row for row in map(get, (*query.seen, *query.history)) if row is not None] for query in queries]
+        names = self._vocabulary.items
+        return [
+            Generated(tuple(names[row] for row in rows_R[rows_R >= 0].tolist()), tuple(values_R[rows_R >= 0].tolist()))
+            for rows_R, values_R in zip(*find(self._fusion.generator, histories, stars, seen), strict=True)
+        ]
 
     def _scores(
         self, queries: Sequence[Query], histories: Sequence[list[int]]
@@ -211,19 +222,29 @@ class Pipeline:
         if self._fusion is None:
             return np.tile(self._cold_N, (len(histories), 1)), None
         vectors = [query.vector_D for query in queries if query.vector_D is not None]
-        fused = self._fusion.score(histories, np.stack(vectors) if self.encoder_model is not None else None)
+        fused = self._fusion.score(
+            histories,
+            np.stack(vectors) if self.encoder_model is not None else None,
+            found_of(queries, self._vocabulary) if self.generator_model is not None else None,
+        )
         scores_BN = fused.evidence_BN + fused.popular
         below_BN = self._cold_N + (scores_BN.min(axis=1, initial=0.0, keepdims=True) - 1.0)
         np.copyto(scores_BN, below_BN, where=fused.evidence_BN == 0)
         return scores_BN, fused
 
-    def _with_vectors(self, queries: Sequence[Query]) -> Sequence[Query]:
-        """Those that bring no vector encoded together; as they are for a pipeline without an encoder."""
-        if self._fusion is None or self.encoder_model is None:
+    def _completed(self, queries: Sequence[Query]) -> Sequence[Query]:
+        """Those that lack what the pipeline's encoder or generator makes of a history, with it, each made together."""
+        if self._fusion is None:
             return queries
-        stale = [query for query in queries if query.vector_D is None]
-        made = iter(self.vectors(stale)) if stale else iter(())
-        return [replace(query, vector_D=next(made)) if query.vector_D is None else query for query in queries]
+        if self.encoder_model is not None:
+            stale = [query for query in queries if query.vector_D is None]
+            made = iter(self.vectors(stale)) if stale else iter(())
+            queries = [replace(query, vector_D=next(made)) if query.vector_D is None else query for query in queries]
+        if self.generator_model is not None:
+            lacking = [query for query in queries if query.generated is None]
+            found = iter(self.generate(lacking)) if lacking else iter(())
+            queries = [replace(query, generated=next(found)) if query.generated is None else query for query in queries]
+        return queries
 
     def _dials(self, queries: Sequence[Query]) -> NDArray[np.float64]:
         return np.array([self._diversity if query.diversity is None else query.diversity for query in queries])
@@ -250,13 +271,13 @@ class Pipeline:
         items_J: NDArray[np.int64],
         values_J: NDArray[np.float64],
         because_J: list[ItemId | None],
-        is_encoded_J: NDArray[np.bool_],
+        sources_J: list[str | None],
     ) -> Recommendation:
         names = self._vocabulary.items
-        places = zip(items_J.tolist(), values_J.tolist(), because_J, is_encoded_J.tolist(), strict=True)
+        places = zip(items_J.tolist(), values_J.tolist(), because_J, sources_J, strict=True)
         found = [
-            self._candidate(names[row], row, value, cause, is_encoded)
-            for row, value, cause, is_encoded in places
+            self._candidate(names[row], row, value, cause, source)
+            for row, value, cause, source in places
             if value > -np.inf
         ][: query.k]
         if shelf.new_ids:
@@ -264,12 +285,15 @@ class Pipeline:
         removed_items = kept.listed(place, names) if query.list_removed else ()
         return Recommendation(query.id, tuple(found), kept.counts(place), self.model, query.as_of, removed_items)
 
-    def _candidate(self, item: ItemId, row: int, score: float, because: ItemId | None, is_encoded: bool) -> Candidate:
+    def _candidate(self, item: ItemId, row: int, score: float, because: ItemId | None, source: str | None) -> Candidate:
+        """because: the item of the history that speaks most for this one. source: the model that speaks for it."""
         if because is not None:
             reason = f"because you {self._verb} {self._catalogue.title(because)}"
             return Candidate(item, score, "counts", reason, because)
-        if is_encoded:
-            return Candidate(item, score, "encoder", f"goes with what you {self._verb} lately")
+        if source == "encoder":
+            return Candidate(item, score, source, f"goes with what you {self._verb} lately")
+        if source == "p5":
+            return Candidate(item, score, source, f"likely next, after what you {self._verb} lately")
         if self._is_trending_N[row]:
             return Candidate(item, score, "trending", "trending this week")
         return Candidate(item, score, "popular", "popular")
@@ -314,11 +338,14 @@ class Pipeline:
         return shelf
 
 
-def _is_encoded(fused: Fused | None, items_BJ: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the encoder speaks for each place."""
-    if fused is None or fused.encoder_BN is None:
-        return np.zeros(items_BJ.shape, np.bool_)
-    return np.take_along_axis(fused.encoder_BN, items_BJ, axis=1) > 0
+def _sources(fused: Fused | None, items_BJ: NDArray[np.int64]) -> list[list[str | None]]:
+    """The model besides the tables that speaks for each place, the encoder before the generator, if one does."""
+    sources_BJ = np.full(items_BJ.shape, None, object)
+    if fused is not None:
+        for name, part_BN in (("p5", fused.p5_BN), ("encoder", fused.encoder_BN)):
+            if part_BN is not None:
+                sources_BJ[np.take_along_axis(part_BN, items_BJ, axis=1) > 0] = name
+    return sources_BJ.tolist()  # type: ignore[no-any-return]
 
 
 def _best(scores_BN: NDArray[np.float64], most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
