@@ -9,6 +9,8 @@ TasteprintError
 ├── BundleRefused (ValueError)           a trained model that must not be used
 ├── WeightsRefused (ValueError)          pretrained weights that must not be used
 ├── PromotionRefused (RuntimeError)      traffic stays with the bundle that has it
+├── ModelMissing (LookupError)           a kind of model that is needed, and not in use
+├── Overloaded (RuntimeError)            more waits to be answered than can be in time
 ├── RegistryUnavailable (ConnectionError)  the MLflow store does not answer
 ├── ServerMissing (FileNotFoundError)    no Redis server to start or to attach to
 ├── StoreUnavailable (ConnectionError)   the profile store does not answer
@@ -77,6 +79,14 @@ class WeightsRefused(TasteprintError, ValueError):
 
 class PromotionRefused(TasteprintError, RuntimeError):
     """A bundle is not put into traffic, because it ranks worse, cannot be compared, or is not there to go back to."""
+
+
+class ModelMissing(TasteprintError, LookupError):
+    """No model that is in use can do what is asked."""
+
+
+class Overloaded(TasteprintError, RuntimeError):
+    """Too much waits already; the same can be asked again later."""
 
 
 class RegistryUnavailable(TasteprintError, ConnectionError):

@@ -122,7 +122,7 @@ def parse_events(body: bytes, now: float, most: int) -> list[Event]:
 
 def parse_record(body: bytes, now: float) -> Event | Erasure:
     """What one record of the events stream says. Raises InvalidInput that names the field."""
-    if body.startswith(_ERASURE_START):
+    if body.startswith(ERASURE_START):
         wire = parse_one(_ERASURE, body)
         return Erasure(UserDigest(wire.erased), seconds(wire.timestamp, now, "timestamp"))
     return _event(parse_one(_EVENT, body), now, "")
@@ -146,7 +146,7 @@ def encode_event(event: Event) -> bytes:
     return orjson.dumps(wire)
 
 
-_ERASURE_START: Final = b'{"erased":'
+ERASURE_START: Final = b'{"erased":'
 
 
 def encode_erasure(erasure: Erasure) -> bytes:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from models.encoders.config import EncoderConfig
     from models.encoders.retriever import EncoderRetriever
     from models.encoders.store import EncoderPair, EncoderStore
+    from models.p5.answering import Answerer
 
 FITS: Final = ("serve", "refit", "train")
 FORMAT: Final = 1
@@ -50,7 +51,10 @@ Progress = Callable[[int, int, str], None]
 
 
 class GeneratorPart(Generator, Protocol):
-    """A generator as a part of a bundle."""
+    """A generator as a part of a bundle, which answers questions too."""
+
+    @property
+    def answerer(self) -> "Answerer": ...
 
     def described(self) -> dict[str, Any]:
         """How it was trained, as JSON values."""

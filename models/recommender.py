@@ -177,6 +177,10 @@ class Pipeline:
         """Up to k items for each, nearest first, hidden ones left out; by shared categories for one that is new."""
         return [self._similar_to(item, k) for item in items]
 
+    def hidden(self) -> NDArray[np.int64]:
+        """The rows of the vocabulary that the catalogue hides."""
+        return np.flatnonzero(self._current_shelf().hidden_N)
+
     def _rows(self, history: Sequence[ItemId]) -> list[int]:
         get = self._vocabulary.row_of.get
         return [row for row in map(get, history[-HISTORY_LENGTH:]) if row is not None]
@@ -340,11 +344,12 @@ class Pipeline:
 
 def _sources(fused: Fused | None, items_BJ: NDArray[np.int64]) -> list[list[str | None]]:
     """The model besides the tables that speaks for each place, the encoder before the generator, if one does."""
+    if fused is None or (fused.p5_BN is None and fused.encoder_BN is None):
+        return [[None] * items_BJ.shape[1]] * len(items_BJ)
     sources_BJ = np.full(items_BJ.shape, None, object)
-    if fused is not None:
-        for name, part_BN in (("p5", fused.p5_BN), ("encoder", fused.encoder_BN)):
-            if part_BN is not None:
-                sources_BJ[np.take_along_axis(part_BN, items_BJ, axis=1) > 0] = name
+    for name, part_BN in (("p5", fused.p5_BN), ("encoder", fused.encoder_BN)):
+        if part_BN is not None:
+            sources_BJ[np.take_along_axis(part_BN, items_BJ, axis=1) > 0] = name
     return sources_BJ.tolist()  # type: ignore[no-any-return]
 
 

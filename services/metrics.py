@@ -73,6 +73,18 @@ class Metrics:
         self.encoded = Counter(
             "tasteprint_encoded_vectors_total", "Vectors that the encode worker stored.", registry=self.registry
         )
+        self.lists = Counter(
+            "tasteprint_p5_lists_total",
+            "Lists of P5 that recommendations asked for: fresh, stale while a newer one is made, or missing.",
+            ["state"],
+            registry=self.registry,
+        )
+        self.task_answers = Counter(
+            "tasteprint_task_answers_total",
+            "Answers to tasks: kept from before, or made on request.",
+            ["source"],
+            registry=self.registry,
+        )
         self.degraded = Counter(
             "tasteprint_degraded_total", "Answers that did without something.", registry=self.registry
         )
@@ -100,6 +112,15 @@ class Metrics:
         """Counts where the vectors of one batch of answers came from."""
         self.vectors.labels("stored").inc(stored)
         self.vectors.labels("computed").inc(computed)
+
+    def used_list(self, state: str) -> None:
+        """Counts a list that a recommendation asked for."""
+        self.lists.labels(state).inc()
+
+    def answered_tasks(self, kept: int, made: int) -> None:
+        """Counts where answers to tasks came from."""
+        self.task_answers.labels("kept").inc(kept)
+        self.task_answers.labels("made").inc(made)
 
     def expose(self) -> tuple[bytes, str]:
         """The registry's text and its media type."""

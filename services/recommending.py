@@ -2,7 +2,8 @@
 
 One batch of asks is one round trip to the profile store and one call of the pipeline. Where the pipeline has an
 encoder, the round trip brings the users' stored vectors too: one that has seen as much as its history is used, and the
-pipeline encodes the other histories of the batch together.
+pipeline encodes the other histories of the batch together. Where it has a generator, each user's list of next items is
+taken as it is at hand, for a beam search would keep everybody waiting; the answer says so when it is old or missing.
 
 Shapes: L events of a history, D dimensions.
 """
@@ -21,16 +22,19 @@ from numpy.typing import NDArray
 from features.errors import StoreUnavailable
 from features.events import Event, ItemId, UserId
 from features.history import UserHistory, encode, seen_items
-from features.profile import UserVector
+from features.profile import Position, UserVector
 from features.profiles import CircuitBreaker, ProfileStore
 from models.catalogue import Catalogue
+from models.queries import NOT_GENERATED
 from models.recommender import HISTORY_LENGTH, Candidate, Pipeline, Query, Recommendation
 from services.impressions import Exposure, Impression, ImpressionWriter
+from services.tasking import List
 from services.variants import Route, Variants, interleaved
 
 logger = logging.getLogger(__name__)
 
 ANONYMOUS: Final = UserId("")
+_NO_LIST: Final = List(NOT_GENERATED, "missing", "answered without P5, which makes no lists here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class _Known:
 
     history: tuple[ItemId, ...] = ()
     seen: frozenset[ItemId] = frozenset()
-    as_of: str | None = None
+    as_of: Position | None = None
     problems: tuple[str, ...] = field(default=())
     times_L: NDArray[np.float64] | None = None
     values_L: NDArray[np.float32] | None = None
@@ -76,7 +80,8 @@ class Recommender:
 
     popular: what answers when the pipeline fails; it needs neither a bundle nor a history. variants: the experiment
     that is on; without one the pipeline answers everybody. lacking: what every answer has to do without. on_vectors:
-    told how many stored vectors a batch used, and how many histories had to be encoded.
+    told how many stored vectors a batch used, and how many histories had to be encoded. lists: each user's list of next
+    items by a model's generator, at once.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class Recommender:
         on_degraded: Callable[[], None],
         variants: Variants | None = None,
         on_vectors: Callable[[int, int], None] = lambda used, computed: None,
+        lists: Callable[[str, Sequence[Query]], Sequence[List]] = lambda model, queries: [_NO_LIST] * len(queries),
     ) -> None:
         self.pipeline = pipeline
         self.popular = popular
@@ -103,6 +109,7 @@ class Recommender:
         self._history_limit = history_limit
         self._on_degraded = on_degraded
         self._on_vectors = on_vectors
+        self._lists = lists
         self._breaker = CircuitBreaker()
         self._ids = (f"{_PROCESS}-{number:x}" for number in count())
 
@@ -119,7 +126,7 @@ class Recommender:
                 ask.exclude,
                 ask.categories,
                 next(self._ids),
-                None,
+                who.as_of,
                 None,
                 ask.list_removed,
                 who.times_L,
@@ -184,7 +191,7 @@ class Recommender:
             return _Known(problems=problems)
         else:
             history, vector = read
-        as_of = None if history.as_of is None else str(history.as_of)
+        as_of = history.as_of
         if not encodes:
             return _Known(history.recent_items(HISTORY_LENGTH), history.seen, as_of)
         items, times_L, values_L = history.recent_events(HISTORY_LENGTH)
@@ -220,20 +227,31 @@ class Recommender:
     def _answered(
         self, route: Route, asks: Sequence[Ask], queries: Sequence[Query], model: str | None
     ) -> list[_Answered]:
-        first = self._run(route.pipeline, asks, queries, model)
+        first, problems = self._run(route.pipeline, asks, queries, model)
         if route.rival is None or self.variants is None:
-            return [_Answered(recommendation, route.exposure, route.problems) for recommendation in first]
-        both = first, self._run(route.rival, asks, queries, model)
-        drafted = interleaved(self.variants.experiment, both, [ask.k for ask in asks])
-        return [_Answered(recommendation, exposure, route.problems) for recommendation, exposure in drafted]
+            return [
+                _Answered(recommendation, route.exposure, (*route.problems, *own))
+                for recommendation, own in zip(first, problems, strict=True)
+            ]
+        second, of_second = self._run(route.rival, asks, queries, model)
+        drafted = interleaved(self.variants.experiment, (first, second), [ask.k for ask in asks])
+        return [
+            _Answered(recommendation, exposure, tuple(dict.fromkeys((*route.problems, *own, *others))))
+            for (recommendation, exposure), own, others in zip(drafted, problems, of_second, strict=True)
+        ]
 
-    @staticmethod
     def _run(
-        pipeline: Pipeline, asks: Sequence[Ask], queries: Sequence[Query], model: str | None
-    ) -> list[Recommendation]:
-        """model: whose vectors the queries carry; another pipeline does not get to see them."""
+        self, pipeline: Pipeline, asks: Sequence[Ask], queries: Sequence[Query], model: str | None
+    ) -> tuple[list[Recommendation], list[tuple[str, ...]]]:
+        """(the lists, what each has to do without). model: whose vectors the queries carry; another pipeline does not
+        get to see them."""
         if pipeline.encoder_model != model:
             queries = [replace(query, vector_D=None) for query in queries]
+        problems: list[tuple[str, ...]] = [()] * len(asks)
+        if pipeline.generator_model is not None:
+            at_hand = self._lists(pipeline.generator_model, queries)
+            queries = [replace(query, generated=one.generated) for query, one in zip(queries, at_hand, strict=True)]
+            problems = [(one.problem,) if one.problem else () for one in at_hand]
         lists = [place for place, ask in enumerate(asks) if ask.rank is None]
         ranks = [place for place, ask in enumerate(asks) if ask.rank is not None]
         done: dict[int, Recommendation] = {}
@@ -243,7 +261,7 @@ class Recommender:
             given = [asks[place].rank or () for place in ranks]
             for place, ranked in zip(ranks, pipeline.rank([queries[p] for p in ranks], given), strict=True):
                 done[place] = Recommendation(queries[place].id, tuple(ranked), {}, pipeline.model, None)
-        return [done[place] for place in range(len(asks))]
+        return [done[place] for place in range(len(asks))], problems
 
     def _show(self, ask: Ask, answered: _Answered, now: float) -> None:
         shown = answered.recommendation
@@ -256,7 +274,7 @@ class Recommender:
             "items": [self._item(candidate) for candidate in recommendation.items],
             "removed": recommendation.removed,
             "model_version": recommendation.model,
-            "as_of": who.as_of,
+            "as_of": None if who.as_of is None else str(who.as_of),
             "degraded": problems,
         }
         if recommendation.removed_items:

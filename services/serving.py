@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any, Final
 
 from features.errors import InvalidInput
-from features.events import UserId
+from features.events import UserId, user_digest
 from features.items import parse_item
 from models.bundle import Bundle
 from models.catalogue import Catalogue
 from models.encoders.cold import ColdVectors, Embeds
 from models.recommender import Pipeline
 from services.api.batching import Batcher
+from services.asking import Asking
 from services.cold import keep_cold
 from services.encode import start_encoding
 from services.erasing import erase
@@ -23,8 +24,9 @@ from services.ingesting import start_ingest
 from services.live import LivePopularity, tail
 from services.metrics import Metrics
 from services.recommending import Ask, Recommender
-from services.served import Answering, Following, load_served
+from services.served import Answering, Following, Served, load_served
 from services.settings import Settings
+from services.tasking import LocalWorker, Tasks, TaskWorker
 from services.threads import Threads
 from services.variants import Variants
 from services.wiring import Backends, open_embedder
@@ -56,6 +58,7 @@ class Serving:
         self.answering = self._following.answering
         self._putting = Lock()
         self._with_cold: Pipeline | None = None
+        self._named: list[Served] = []  # the bundles of the experiment
         self._backends = backends
         self._ingest = ingest
         self._threads = Threads()
@@ -70,6 +73,7 @@ class Serving:
         """
         self.catalogue.put(self._backends.patient.items())
         self._following.start()
+        self.tasks = Tasks(self._backends.patient, self.metrics.used_list, self.metrics.answered_tasks)
         self.variants = self._variants()
         if self._ingest:
             start_ingest(self._backends, self._threads, self.clock, self.metrics.applied)
@@ -86,8 +90,10 @@ class Serving:
             self.metrics.degraded.inc,
             self.variants,
             on_vectors=self.metrics.used_vectors,
+            lists=self.tasks.lists,
         )
         self._put()
+        self.asking = Asking(self.store, self.catalogue, self.tasks, lambda: self.answering, self.metrics.degraded.inc)
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
         self._follow(Stream.EVENTS, self._take_events, self._events_read)
@@ -98,6 +104,7 @@ class Serving:
         self._threads.start("watching what is popular", self._refresh)
         self._threads.start("following the bundle in use", self._follow_bundle)
         self._threads.start("placing new items", self._place_new_items)
+        self._threads.start("working for P5", lambda: self.tasks.run(self._threads.stop))
         return self
 
     def __exit__(
@@ -132,9 +139,14 @@ class Serving:
         return without
 
     def erase(self, user: UserId) -> dict[str, Any]:
-        """Orders a user's erasure; impressions of them that wait go to the log first, to be found there."""
+        """Orders a user's erasure; impressions of them that wait go to the log first, to be found there.
+
+        What is kept in memory of the user goes at once; other processes drop theirs when the order comes by in the log.
+        """
         self.impressions.flush()
-        return erase(user, self.store, self.log, self.dead_letters, self.clock())
+        erased = erase(user, self.store, self.log, self.dead_letters, self.clock())
+        self.tasks.results.erase(user_digest(user), self.clock())
+        return erased
 
     def _follow(self, stream: Stream, take: Callable[[list[Record]], None], caught_up: Signal) -> None:
         consumer = self.log.consumer(stream, None)
@@ -163,7 +175,9 @@ class Serving:
 
     def _take_events(self, records: list[Record]) -> None:
         self.metrics.newest_logged.labels(Stream.EVENTS).set(records[-1].appended)
-        self.popularity.take(records, self.clock())
+        now = self.clock()
+        self.popularity.take(records, now)
+        self.tasks.take(records, now)
 
     def _refresh(self) -> None:
         """Puts what is popular now into the pipelines, when it has changed."""
@@ -200,6 +214,7 @@ class Serving:
             pipelines = self._pipelines(answering)
             refused = answering.refused if answering.served is None else None
             self.recommender.lacking = () if refused is None else (f"the bundle {refused.name}, which is refused",)
+            self.tasks.use(self._workers(answering))
             self.recommender.pipeline, self.recommender.popular = pipelines
             self.answering = answering
 
@@ -218,9 +233,20 @@ class Serving:
             pipeline = with_cold
         return pipeline.with_live(counts, decayed), popular
 
+    def _workers(self, answering: Answering) -> dict[str, TaskWorker]:
+        """One for each bundle that answers and has a P5, by name."""
+        served = [*self._named, *([] if answering.served is None else [answering.served])]
+        return {
+            one.bundle.name: LocalWorker(one.pipeline, one.bundle.p5.answerer)
+            for one in served
+            if one.bundle.p5 is not None
+        }
+
     def _variants(self) -> Variants | None:
         """Those of the experiment that the settings name."""
         experiment = self.settings.experiment
-        if experiment is None:
-            return None
-        return Variants(experiment, lambda name: load_served(self.settings, name, self.catalogue).pipeline)
+        return None if experiment is None else Variants(experiment, self._load_named)
+
+    def _load_named(self, name: str) -> Pipeline:
+        self._named.append(load_served(self.settings, name, self.catalogue))
+        return self._named[-1].pipeline

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from features.errors import InvalidInput, LogUnavailable, StoreUnavailable, UnknownName
+from features.errors import InvalidInput, LogUnavailable, ModelMissing, Overloaded, StoreUnavailable, UnknownName
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -38,7 +38,12 @@ def install(app: FastAPI) -> None:
     async def unknown(request: Request, error: UnknownName) -> Response:
         return problem(404, "Not found", str(error))
 
+    @app.exception_handler(ModelMissing)
+    async def missing(request: Request, error: ModelMissing) -> Response:
+        return problem(409, "No model for this", str(error))
+
     @app.exception_handler(LogUnavailable)
+    @app.exception_handler(Overloaded)
     @app.exception_handler(StoreUnavailable)
     async def unavailable(request: Request, error: Exception) -> Response:
         response = problem(503, "Not available", str(error))

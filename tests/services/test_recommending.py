@@ -31,7 +31,7 @@ ANN, BOB = UserId("ann"), UserId("bob")
 class Broken(Pipeline):
     """A pipeline whose model cannot be used: what is asked of it raises."""
 
-    encoder_model = None
+    encoder_model = generator_model = None
 
     def __init__(self) -> None:
         self.asked = 0

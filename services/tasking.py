@@ -1,0 +1,277 @@
+"""Work for a P5, away from the requests: questions that wait are answered together, lists of next items are made ahead.
+
+A beam search takes far longer than all else that a recommendation needs. So recommendations take a user's list as it is
+at hand: fresh; or made of the history as it was some events ago, while a newer one is being made; or none at all. A
+list is made when a recommendation misses it, and made anew when the log brings an event of a user who has one.
+Questions wait for their answers, which are kept until the history moves on.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from threading import Condition
+from threading import Event as Signal
+from typing import TYPE_CHECKING, Final, Protocol
+
+from features.errors import InvalidInput, LogUnavailable, Overloaded, StoreUnavailable
+from features.events import ERASURE_START, Erasure, UserId, parse_record
+from features.history import UserHistory
+from features.profile import Position
+from features.profiles import ProfileStore
+from models.p5.asks import Answer, Ask
+from models.queries import NOT_GENERATED, Generated, Query
+from models.recommender import Pipeline
+from services.encode import query_of
+from services.results import Key, Result, Results
+from streaming.log import Record
+
+if TYPE_CHECKING:  # torch, which a server whose bundle has no P5 does not wait for
+    from models.p5.answering import Answerer
+
+AT_ONCE: Final = 16  # questions, or lists, in one run of the model: others get their turn in between
+QUESTIONS_MOST: Final = 256  # that may wait
+LISTS_MOST: Final = 10_000  # that may wait; one more is left to the next time that it is missed
+POLL_SECONDS: Final = 0.02  # between two looks at whether the ingest has come to an event
+PATIENCE_SECONDS: Final = 10.0  # with the ingest, for one event
+EVENTS_MOST: Final = 10_000  # that a history may be set to keep
+LISTS: Final = "generated"  # the family of a key that is no question's
+
+logger = logging.getLogger(__name__)
+
+
+class TaskWorker(Protocol):
+    """What works with the P5 of one bundle, many users at a time. Called from one thread."""
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        """One answer an ask, in their order."""
+        ...
+
+    def generate(self, queries: Sequence[Query]) -> list[Generated]:
+        """The list of next items of each query, in their order."""
+        ...
+
+
+class LocalWorker:
+    """The worker of this process."""
+
+    def __init__(self, pipeline: Pipeline, answerer: "Answerer") -> None:
+        self._pipeline = pipeline
+        self._answerer = answerer
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        return self._answerer.answer(asks)
+
+    def generate(self, queries: Sequence[Query]) -> list[Generated]:
+        return self._pipeline.generate(queries)
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """A user's list of next items as it is at hand. state: "fresh", "stale" or "missing"; "" where there is none to
+    make. problem: what the answer has to do without, "" for nothing."""
+
+    generated: Generated
+    state: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    key: Key
+    ask: Ask
+    as_of: Position | None
+    oldest: float | None
+    keep: bool
+    future: Future[Answer] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A list to be made of a history that covers a position, if one is given. since: monotonic seconds."""
+
+    after: Position | None
+    since: float
+
+
+class Tasks:
+    """Questions and lists of every model in use, worked on by the one thread that is in `run`; the rest may be called
+    from any. store: read in that thread.
+
+    on_lists: told the state of each list that a recommendation asked for. on_answers: told how many answers were kept
+    from before, and how many were made.
+    """
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        on_lists: Callable[[str], None] = lambda state: None,
+        on_answers: Callable[[int, int], None] = lambda kept, made: None,
+    ) -> None:
+        self.results = Results()
+        self._store = store
+        self._on_lists = on_lists
+        self._on_answers = on_answers
+        self._workers: Mapping[str, TaskWorker] = {}
+        self._changed = Condition()
+        self._questions: deque[_Question] = deque()
+        self._wanted: dict[Key, _Wanted] = {}
+
+    def use(self, workers: Mapping[str, TaskWorker]) -> None:
+        """The workers of the models that answer from now on, by name; what others have made is dropped."""
+        if workers.keys() == self._workers.keys():
+            return
+        self._workers = dict(workers)
+        self.results.keep_models(workers)
+
+    def lists(self, model: str, queries: Sequence[Query]) -> list[List]:
+        """The list of each user as it is at hand, at once; what is missing or stale will be made behind."""
+        found = [self._list(model, query) for query in queries]
+        for one in found:
+            if one.state:
+                self._on_lists(one.state)
+        return found
+
+    def ask(
+        self, key: Key, ask: Ask, as_of: Position | None, oldest: float | None, *, keep: bool = True
+    ) -> Future[Answer]:
+        """The answer to come; one of before when it has seen as much.
+
+        as_of, oldest: of the history that the ask is made of, as in `Result`. keep: whether the answer may serve again.
+        Raises Overloaded when too much waits.
+        """
+        kept = self.results.fresh(key, as_of) if keep else None
+        if kept is not None:
+            self._on_answers(1, 0)
+            done: Future[Answer] = Future()
+            done.set_result(kept.value)
+            return done
+        question = _Question(key, ask, as_of, oldest, keep)
+        with self._changed:
+            if len(self._questions) >= QUESTIONS_MOST:
+                raise Overloaded(f"{QUESTIONS_MOST} questions wait for {key.model}; ask again later")
+            self._questions.append(question)
+            self._changed.notify()
+        return question.future
+
+    def take(self, records: Sequence[Record], now: float) -> None:
+        """What the log's events mean for what is kept: lists of these users are made anew, erased users forgotten."""
+        for record in records:
+            if record.value.startswith(ERASURE_START):
+                self._erase(record, now)
+            else:
+                for key in self.results.of(UserId(record.key), LISTS):
+                    self._want(key, record.position)
+
+    def run(self, stop: Signal) -> None:
+        """Works until `stop` is set, questions first."""
+        while not stop.is_set():
+            with self._changed:
+                if not self._questions and not self._wanted:
+                    self._changed.wait(0.05)
+                questions = [self._questions.popleft() for _ in range(min(AT_ONCE, len(self._questions)))]
+            if questions:
+                self._answer(questions)
+            elif self._wanted and not self._make_lists():
+                stop.wait(POLL_SECONDS)
+
+    def _list(self, model: str, query: Query) -> List:
+        if not query.history:
+            return List(NOT_GENERATED)
+        if not query.user:
+            return List(NOT_GENERATED, "", "answered without P5, which makes lists for users only")
+        key = Key(query.user, model, LISTS)
+        result = self.results.latest(key)
+        if result is not None and result.as_of == query.as_of:
+            return List(result.value, "fresh")
+        self._want(key, query.as_of)
+        if result is None:
+            return List(NOT_GENERATED, "missing", "answered without P5, whose list for this user is being made")
+        return List(result.value, "stale", f"answered with P5's list as of {result.as_of}; a newer one is being made")
+
+    def _want(self, key: Key, after: Position | None) -> None:
+        with self._changed:
+            held = self._wanted.get(key)
+            if held is not None and held.after is not None and (after is None or held.after.covers(after)):
+                return
+            if held is not None or len(self._wanted) < LISTS_MOST:
+                self._wanted[key] = _Wanted(after, time.monotonic())
+                self._changed.notify()
+
+    def _erase(self, record: Record, now: float) -> None:
+        try:
+            said = parse_record(record.value, now)
+        except InvalidInput:
+            return  # the ingest has it among the dead letters
+        if isinstance(said, Erasure):
+            self.results.erase(said.user, said.at)
+
+    def _answer(self, questions: Sequence[_Question]) -> None:
+        """The answers to questions of one model and, for those that remain, of the next."""
+        while questions:
+            model = questions[0].key.model
+            some = [one for one in questions if one.key.model == model and one.future.set_running_or_notify_cancel()]
+            questions = [one for one in questions if one.key.model != model]
+            try:
+                answers = self._worker(model).answer([one.ask for one in some])
+            except Exception as error:
+                logger.exception("%d questions could not be answered", len(some))
+                for one in some:
+                    one.future.set_exception(error)
+                continue
+            self._on_answers(0, len(some))
+            for one, answer in zip(some, answers, strict=True):
+                if one.keep:
+                    self._keep(one.key, Result(answer, one.as_of, one.oldest))
+                one.future.set_result(answer)
+
+    def _make_lists(self) -> bool:
+        """Makes the lists that have waited longest, of one model; whether there was any that could be made."""
+        with self._changed:
+            model = next(iter(self._wanted)).model
+            keys = [key for key in self._wanted if key.model == model][: 4 * AT_ONCE]
+            wanted = {key: self._wanted.pop(key) for key in keys}
+        worker = self._workers.get(model)
+        if worker is None:
+            return True  # its model is not in use any more
+        try:
+            histories = dict(zip(keys, self._store.read([key.user for key in keys]), strict=True))
+        except (StoreUnavailable, LogUnavailable) as error:
+            logger.warning("lists of %d users were not made: %s", len(keys), error)
+            return False
+        ready: list[Key] = []
+        for key, history in histories.items():
+            one = wanted[key]
+            behind = one.after is not None and (history.as_of is None or not history.as_of.covers(one.after))
+            if len(ready) == AT_ONCE or (behind and time.monotonic() - one.since < PATIENCE_SECONDS):
+                with self._changed:
+                    self._wanted.setdefault(key, one)
+            elif history.encoded and self.results.fresh(key, history.as_of) is None:
+                ready.append(key)
+        queries = [replace(query_of(histories[key]), seen=histories[key].seen) for key in ready]
+        try:
+            made = worker.generate(queries) if queries else []
+        except Exception:
+            logger.exception("lists of %d users could not be made", len(queries))
+            return True
+        for key, generated in zip(ready, made, strict=True):
+            self._keep(key, Result(generated, histories[key].as_of, oldest(histories[key])))
+        return bool(ready)
+
+    def _keep(self, key: Key, result: Result) -> None:
+        if key.model in self._workers:
+            self.results.put(key, result)
+
+    def _worker(self, model: str) -> TaskWorker:
+        worker = self._workers.get(model)
+        if worker is None:
+            raise Overloaded(f"{model} has just been replaced; ask again")
+        return worker
+
+
+def oldest(history: UserHistory) -> float | None:
+    """The time of the oldest event of a history, epoch seconds; None when it has none."""
+    _, times_L, _ = history.recent_events(EVENTS_MOST)
+    return float(times_L[0]) if len(times_L) else None
