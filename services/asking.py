@@ -79,7 +79,7 @@ class Asking:
         """
         answering = self._answering()
         served = answering.served
-        if served is None or served.bundle.p5 is None:
+        if served is None or served.answerer is None:
             raise ModelMissing(NO_P5)
         problems: tuple[str, ...] = ()
         if answering.refused is not None:
@@ -92,7 +92,7 @@ class Asking:
             problems = (*problems, f"answered without the user's history: {error}")
         key = Key(user, served.bundle.name, question.family, orjson.dumps(astuple(question)))
         ask = _ask_of(question, history, served)
-        served.bundle.p5.answerer.check(ask)
+        served.answerer.check(ask)
         answer = self._tasks.ask(key, ask, history.as_of, oldest(history), keep=not problems)
         as_of = None if history.as_of is None else str(history.as_of)
         return Pending(question, served, as_of, problems, answer)

@@ -6,6 +6,7 @@ A bundle that is refused is kept out and named with its reason; what answered be
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from features.errors import BundleRefused, UnknownName
 from features.events import UserId
@@ -17,15 +18,19 @@ from services.metrics import Metrics
 from services.promotions import current_name, in_use_before, journal, pointer
 from services.settings import Settings
 
+if TYPE_CHECKING:  # torch, which a server whose bundle has no P5 does not wait for
+    from models.p5.answering import Answerer
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """A bundle and the pipeline built from it, ready to answer."""
+    """A bundle and the pipeline built from it, ready to answer. answerer: of questions, where the bundle has a P5."""
 
     bundle: Bundle
     pipeline: Pipeline
+    answerer: "Answerer | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def load_served(settings: Settings, name: str, catalogue: Catalogue) -> Served:
     bundle = load(settings, name)
     pipeline = Pipeline(bundle, catalogue, explore=settings.explore, verb=settings.verb)
     pipeline.recommend([Query(UserId(""), bundle.vocabulary.items[:1])])
-    return Served(bundle, pipeline)
+    return Served(bundle, pipeline, None if bundle.p5 is None else bundle.p5.answerer)
 
 
 class Following:

@@ -237,9 +237,9 @@ class Serving:
         """One for each bundle that answers and has a P5, by name."""
         served = [*self._named, *([] if answering.served is None else [answering.served])]
         return {
-            one.bundle.name: LocalWorker(one.pipeline, one.bundle.p5.answerer)
+            one.bundle.name: LocalWorker(one.pipeline, one.answerer)
             for one in served
-            if one.bundle.p5 is not None
+            if one.answerer is not None
         }
 
     def _variants(self) -> Variants | None:

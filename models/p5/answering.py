@@ -55,12 +55,17 @@ class Answerer:
 
     def __init__(self, p5: "P5") -> None:
         self._p5 = p5
-        self._verdicts = Trie.of(_codes([p5.tokenizer.encode((word,), 8)[0][:-1] for word in _VERDICTS]))
+        self._verdicts = Trie.of(_codes([p5.tokenizer.pieces(word) for word in _VERDICTS]))
 
     def check(self, ask: Ask) -> None:
         """Raises InvalidInput when `answer` would: for a row that is no item, a template of another task, a family
-        that was not trained. Reviews are answered by a model that saw none, and the answer says so."""
-        self._prompts(ask)
+        that was not trained, more than the model can read. Reviews are answered by a model that saw none, and the
+        answer says so."""
+        try:
+            self._p5.tokenizer.prompts([prompt.words for prompt in self._prompts(ask)], self._p5.config.length)
+        except InvalidInput as error:
+            field = {Family.REVIEW: "text", Family.DIRECT: "items"}.get(ask.family, error.field)
+            raise InvalidInput(field if error.field == "prompt" else error.field, error.problem) from None
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
         """One answer an ask, in their order. Raises InvalidInput as `check`."""

@@ -44,7 +44,7 @@ def served() -> Served:
     texts = texts_of(FRAME, VOCABULARY)
     bundle = fit_bundle(ordered(EVENTS), VOCABULARY, texts, p5=GeneratorPair(toy, toy), **FITTED)
     catalogue = Catalogue(Item(ItemId(f"i{n}"), f"Item {n}", added=1.0) for n in range(ITEMS))
-    return Served(bundle, Pipeline(bundle, catalogue))
+    return Served(bundle, Pipeline(bundle, catalogue), toy.answerer)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def catalogue(served: Served) -> Catalogue:
 @pytest.fixture
 def tasks(store: ProfileStore, served: Served) -> Iterator[Tasks]:
     tasks, stop = Tasks(store), Signal()
-    tasks.use({served.bundle.name: LocalWorker(served.pipeline, served.bundle.p5.answerer)})
+    tasks.use({served.bundle.name: LocalWorker(served.pipeline, served.answerer)})
     thread = Thread(target=tasks.run, args=(stop,))
     thread.start()
     yield tasks
@@ -87,7 +87,7 @@ def answered(asking: Asking, question: Question, user: UserId = ANN) -> dict[str
 
 
 def asked(served: Served) -> Ask:
-    return served.bundle.p5.answerer.asked[-1]
+    return served.answerer.asked[-1]
 
 
 def test_a_rating_is_asked_in_rows_and_answered_with_what_it_was_made_of(
@@ -125,10 +125,10 @@ def test_next_items_are_neither_seen_nor_hidden(
     hidden = catalogue.get(ItemId("i9"))
     assert hidden is not None
     catalogue.put([replace(hidden, hidden=True, added=2.0)])  # the answer is kept, and the item is not shown
-    answers = len(served.bundle.p5.answerer.asked)
+    answers = len(served.answerer.asked)
     again = answered(asking, Question("sequential", k=ITEMS))["items"]
     assert [item["item_id"] for item in again] == [item["item_id"] for item in items if item["item_id"] != "i9"]
-    assert len(served.bundle.p5.answerer.asked) == answers
+    assert len(served.answerer.asked) == answers
     catalogue.put([replace(shown, added=3.0), replace(hidden, added=3.0)])
 
 
@@ -157,7 +157,7 @@ def test_somebody_nobody_has_heard_of_is_somebody_without_a_history(asking: Aski
 def test_an_answer_is_kept_until_the_history_moves_on_or_something_else_is_asked(
     asking: Asking, store: ProfileStore, served: Served
 ) -> None:
-    answers = served.bundle.p5.answerer.asked
+    answers = served.answerer.asked
     chose(store, "i3")
     before = len(answers)
     for _ in range(3):
