@@ -236,11 +236,7 @@ class Serving:
     def _workers(self, answering: Answering) -> dict[str, TaskWorker]:
         """One for each bundle that answers and has a P5, by name."""
         served = [*self._named, *([] if answering.served is None else [answering.served])]
-        return {
-            one.bundle.name: LocalWorker(one.pipeline, one.answerer)
-            for one in served
-            if one.answerer is not None
-        }
+        return {one.bundle.name: LocalWorker(one.pipeline, one.answerer) for one in served if one.answerer is not None}
 
     def _variants(self) -> Variants | None:
         """Those of the experiment that the settings name."""

@@ -20,9 +20,9 @@ from models.p5.beam import beam_search
 from models.p5.questions import Question, worded
 from models.p5.scoring import score_candidates
 from models.p5.templates import TEMPLATES, Family, Task, Template
+from models.p5.text import generate_text
 from models.p5.trie import Trie
 from models.p5.words import Word
-from models.p5.writing import generate_text
 
 if TYPE_CHECKING:
     from models.p5.store import P5
