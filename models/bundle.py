@@ -66,14 +66,6 @@ class GeneratorPart(Generator, Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GeneratorPair:
-    """tuned: trained without each user's last event, on which weights are chosen. kept: the one that is used."""
-
-    tuned: Generator
-    kept: GeneratorPart
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
     """name: the model version, derived from the content. manifest: JSON values, not to be changed."""
 
@@ -154,11 +146,11 @@ def fit_bundle(
     config: CountsConfig,
     seed: int,
     encoder: "EncoderPair | None" = None,
-    p5: GeneratorPair | None = None,
+    p5: GeneratorPart | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """The same from a history (as `ordered` gives it) whose events may all be used: each user's last one to choose
-    the weights, and, unless fit is "train", to fit the models that are kept."""
+    the weights, and, unless fit is "train", to fit the models that are kept. p5: trained without these last ones."""
     names = config.fused(len(vocabulary))
     steps = (2 if fit != "train" else 1) * len(names) + 1
     done = 0
@@ -180,8 +172,8 @@ def fit_bundle(
     )
     held_out = hold_out_last(at_least(history, 2))
     popularity, tables = fitted(held_out.history)
-    tuned = encoder.tuned.retriever if encoder else None, p5.tuned if p5 else None
-    weights_F = _weights(held_out.history, held_out.targets, vocabulary, popularity, tables, seed, *tuned)
+    tuned = encoder.tuned.retriever if encoder else None
+    weights_F = _weights(held_out.history, held_out.targets, vocabulary, popularity, tables, seed, tuned, p5)
     if fit != "train":
         popularity, tables = fitted(history)
     manifest = {
@@ -209,11 +201,10 @@ def fit_bundle(
             "cold": None if cold is None else cold.described(),
         }
     if p5:
-        manifest["p5"] = p5.kept.described()
+        manifest["p5"] = p5.described()
     if progress is not None:
         progress(steps, steps, "done")
-    kept = encoder.kept.retriever if encoder else None, p5.kept if p5 else None
-    return _bundle(manifest, vocabulary, popularity, tables, *kept)
+    return _bundle(manifest, vocabulary, popularity, tables, encoder.kept.retriever if encoder else None, p5)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:

@@ -11,7 +11,7 @@ from toy_generator import ToyGenerator
 from features.errors import UnknownName
 from features.events import ItemId, UserId
 from features.frames import ordered
-from models.bundle import Bundle, GeneratorPair, fit_bundle, save_bundle, train_counts
+from models.bundle import Bundle, fit_bundle, save_bundle, train_counts
 from models.catalogue import Catalogue
 from models.counts.fitting import CountsConfig, texts_of
 from models.fusion import Fusion
@@ -33,9 +33,8 @@ def toy() -> ToyGenerator:
 def bundle(toy: ToyGenerator) -> Bundle:
     events, items = marching(users=120, items=ITEMS, length=8)
     vocabulary = Vocabulary.of(items["item"])
-    pair = GeneratorPair(toy, toy)
     told = {"fingerprint": "toy", "fit": "serve", "config": CountsConfig(), "seed": 0}
-    return fit_bundle(ordered(events), vocabulary, texts_of(items, vocabulary), p5=pair, **told)
+    return fit_bundle(ordered(events), vocabulary, texts_of(items, vocabulary), p5=toy, **told)
 
 
 @pytest.fixture

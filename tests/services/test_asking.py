@@ -19,7 +19,7 @@ from features.frames import ordered
 from features.items import Item
 from features.profile import Position
 from features.profiles import ProfileStore, UserBatch, connect_for_serving
-from models.bundle import GeneratorPair, fit_bundle, train_counts
+from models.bundle import fit_bundle, train_counts
 from models.catalogue import Catalogue
 from models.counts.fitting import CountsConfig, texts_of
 from models.p5.asks import Ask
@@ -42,7 +42,7 @@ FITTED = {"fingerprint": "toy", "fit": "serve", "config": CountsConfig(), "seed"
 def served() -> Served:
     toy = ToyP5(range(ITEMS))
     texts = texts_of(FRAME, VOCABULARY)
-    bundle = fit_bundle(ordered(EVENTS), VOCABULARY, texts, p5=GeneratorPair(toy, toy), **FITTED)
+    bundle = fit_bundle(ordered(EVENTS), VOCABULARY, texts, p5=toy, **FITTED)
     catalogue = Catalogue(Item(ItemId(f"i{n}"), f"Item {n}", added=1.0) for n in range(ITEMS))
     return Served(bundle, Pipeline(bundle, catalogue), toy.answerer)
 
