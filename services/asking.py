@@ -80,7 +80,8 @@ class Asking:
         answering = self._answering()
         served = answering.served
         if served is None or served.answerer is None:
-            raise ModelMissing(NO_P5)
+            refused = answering.refused
+            raise ModelMissing(NO_P5 + ("" if refused is None else f"; {refused.name} is refused: {refused.reason}"))
         problems: tuple[str, ...] = ()
         if answering.refused is not None:
             problems = (f"answered without the bundle {answering.refused.name}, which is refused",)

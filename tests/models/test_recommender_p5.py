@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from toy_frames import marching
 from toy_generator import ToyGenerator
+from toy_p5 import toy_bundle
 
 from features.errors import UnknownName
 from features.events import ItemId, UserId
 from features.frames import ordered
-from models.bundle import Bundle, fit_bundle, save_bundle, train_counts
+from models.bundle import Bundle, fit_bundle, load_bundle, save_bundle, train_counts
 from models.catalogue import Catalogue
 from models.counts.fitting import CountsConfig, texts_of
 from models.fusion import Fusion
@@ -137,3 +138,15 @@ def test_a_bundle_says_what_its_generator_is_and_is_named_by_its_content(bundle:
     assert (tmp_path / "bundle" / "p5.safetensors").read_bytes() == bundle.p5.parts(bundle.vocabulary.digest)[
         "p5.safetensors"
     ]
+
+
+def test_a_loaded_bundle_with_a_p5_answers_as_the_one_that_was_saved(tmp_path: Path) -> None:
+    bundle = toy_bundle()
+    save_bundle(bundle, tmp_path / "bundle")
+    loaded = load_bundle(tmp_path / "bundle")
+    assert loaded.name == bundle.name
+    queries = [asked("i3", "i4"), asked("i9", seen=frozenset(map(ItemId, ["i10", "i11"]))), asked()]
+    first, second = (Pipeline(one, Catalogue()) for one in (bundle, loaded))
+    assert first.generate(queries) == second.generate(queries)
+    assert first.recommend(queries) == second.recommend(queries)
+    assert "p5" in bundle.manifest["weights"]
