@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # torch, which a server whose bundle has no P5 does not wait 
     from models.p5.answering import Answerer
 
 AT_ONCE: Final = 16  # questions, or lists, in one run of the model: others get their turn in between
-QUESTIONS_MOST: Final = 256  # that may wait
+QUESTIONS_MOST: Final = 256
 LISTS_MOST: Final = 10_000  # that may wait; one more is left to the next time that it is missed
 POLL_SECONDS: Final = 0.02  # between two looks at whether the ingest has come to an event
 PATIENCE_SECONDS: Final = 10.0  # with the ingest, for one event
@@ -101,7 +101,7 @@ class Tasks:
     from any. store: read in that thread.
 
     on_lists: told the state of each list that a recommendation asked for. on_answers: told how many answers were kept
-    from before, and how many were made.
+    from before, and how many were made. questions_most: that may wait.
     """
 
     def __init__(
@@ -109,11 +109,13 @@ class Tasks:
         store: ProfileStore,
         on_lists: Callable[[str], None] = lambda state: None,
         on_answers: Callable[[int, int], None] = lambda kept, made: None,
+        questions_most: int = QUESTIONS_MOST,
     ) -> None:
         self.results = Results()
         self._store = store
         self._on_lists = on_lists
         self._on_answers = on_answers
+        self._questions_most = questions_most
         self._workers: Mapping[str, TaskWorker] = {}
         self._changed = Condition()
         self._questions: deque[_Question] = deque()
@@ -150,8 +152,8 @@ class Tasks:
             return done
         question = _Question(key, ask, as_of, oldest, keep)
         with self._changed:
-            if len(self._questions) >= QUESTIONS_MOST:
-                raise Overloaded(f"{QUESTIONS_MOST} questions wait for {key.model}; ask again later")
+            if len(self._questions) >= self._questions_most:
+                raise Overloaded(f"{self._questions_most} questions wait for {key.model}; ask again later")
             self._questions.append(question)
             self._changed.notify()
         return question.future

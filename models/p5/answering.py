@@ -5,6 +5,7 @@ search along ids that exist; candidates are scored, all that were given; texts a
 Shapes: B prompts, T tokens of the longest, W words that may answer, K items asked for.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from torch import Tensor
 from features.errors import InvalidInput
 from models.p5.asks import FROM_FACTS, FROM_MODEL, UNTRAINED, Answer, Ask
 from models.p5.beam import beam_search
+from models.p5.past import Person
 from models.p5.questions import Question, worded
+from models.p5.reading import MOST_STARS
 from models.p5.scoring import score_candidates
 from models.p5.templates import TEMPLATES, Family, Task, Template
 from models.p5.text import generate_text
@@ -102,7 +105,7 @@ class Answerer:
         ]
 
     def _questions(self, ask: Ask) -> list[Question]:
-        asker, person = self._p5.asker, ask.person
+        asker, person = self._p5.asker, self._told(ask.person)
         if ask.family is Family.SEQUENTIAL:
             return [asker.next(person)]
         if ask.family is Family.REVIEW:
@@ -118,6 +121,12 @@ class Answerer:
         if ask.stars is not None:
             return [asker.explain_rated(person, ask.item, ask.stars)]
         return [asker.explain(person, ask.item)]
+
+    def _told(self, person: Person) -> Person:
+        """The user as training told of users: with ratings only if it did, and only those that are stars."""
+        if Family.RATING not in self._p5.families or person.stars is None:
+            return Person(person.items)
+        return Person(person.items, [stars if 0 <= stars <= MOST_STARS else math.nan for stars in person.stars])
 
     def _said(self, task: Task, prompts: Sequence[_Prompt]) -> list[dict[str, Any]]:
         """What the network answers to prompts of one task, as fields of an Answer."""

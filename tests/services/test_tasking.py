@@ -23,7 +23,6 @@ from models.p5.asks import Answer, Ask
 from models.p5.past import Person
 from models.p5.templates import Family, Task
 from models.queries import NOT_GENERATED, Generated, Query
-from services import tasking
 from services.results import Key
 from services.tasking import LISTS, Tasks
 from streaming.log import Record
@@ -81,7 +80,7 @@ def tasks(store: ProfileStore, worker: ToyWorker, told: list[object]) -> Iterato
     def tell(kept: int, made: int) -> None:
         told.append((kept, made))
 
-    tasks, stop = Tasks(store, told.append, tell), Signal()
+    tasks, stop = Tasks(store, told.append, tell, questions_most=3), Signal()
     tasks.use({"m1": worker})
     thread = Thread(target=tasks.run, args=(stop,))
     thread.start()
@@ -265,18 +264,15 @@ def test_whoever_has_gone_is_not_answered(tasks: Tasks, worker: ToyWorker) -> No
     assert worker.answers == [[1], [3]]
 
 
-def test_more_questions_than_can_be_answered_in_time_are_refused(
-    tasks: Tasks, worker: ToyWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasking, "QUESTIONS_MOST", 2)
+def test_more_questions_than_can_be_answered_in_time_are_refused(tasks: Tasks, worker: ToyWorker) -> None:
     worker.open.clear()
     tasks.ask(key(asked=b"0"), ask(0), None, None)
     assert worker.entered.wait(20)
-    waiting = [tasks.ask(key(asked=b"%d" % item), ask(item), None, None) for item in (1, 2)]
-    with pytest.raises(Overloaded, match="2 questions wait"):
-        tasks.ask(key(asked=b"3"), ask(3), None, None)
+    waiting = [tasks.ask(key(asked=b"%d" % item), ask(item), None, None) for item in (1, 2, 3)]
+    with pytest.raises(Overloaded, match="3 questions wait"):
+        tasks.ask(key(asked=b"4"), ask(4), None, None)
     worker.open.set()
-    assert [future.result(20).stars for future in waiting] == [1.0, 2.0]
+    assert [future.result(20).stars for future in waiting] == [1.0, 2.0, 3.0]
 
 
 def test_a_model_that_is_replaced_takes_its_results_along(tasks: Tasks, store: ProfileStore) -> None:

@@ -205,3 +205,14 @@ def test_an_empty_history_is_answered_in_every_family(answerer: Answerer) -> Non
     ]
     answers = answerer.answer(asks)
     assert len(answers[1].items) == ITEMS
+
+
+def test_only_ratings_that_are_stars_are_told_and_none_to_a_model_that_was_trained_without(
+    p5: P5, answerer: Answerer
+) -> None:
+    ask = Ask(Family.EXPLANATION, Person([3, 4], [29.9, -1.0]), 7)
+    assert one(answerer, ask) == one(answerer, replace(ask, person=Person([3, 4])))
+    without = replace(p5, families=tuple(family for family in p5.families if family is not Family.RATING)).answerer
+    low = Ask(Family.EXPLANATION, Person([3, 4], [1.0, 1.0]), 7)
+    assert without._prompts(low)[0].words == answerer._prompts(replace(low, person=Person([3, 4])))[0].words
+    assert without._prompts(low)[0].words != answerer._prompts(low)[0].words
