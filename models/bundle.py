@@ -244,7 +244,7 @@ def load_bundle(folder: Path) -> Bundle:
 
             retriever = EncoderRetriever.from_parts(parts, vocabulary.digest, len(vocabulary))
         if manifest["kind"] == "p5":
-            from models.p5.store import P5  # type: ignore[import-untyped]
+            from models.p5.trained import P5
 
             p5 = P5.from_parts(parts, vocabulary.digest, len(vocabulary))
         bundle = _bundle(manifest, vocabulary, popularity, tables, retriever, p5)

@@ -28,7 +28,7 @@ from models.p5.trie import Trie
 from models.p5.words import Word
 
 if TYPE_CHECKING:
-    from models.p5.store import P5
+    from models.p5.trained import P5
 
 BEAMS: Final = 20
 AT_ONCE: Final = 32  # prompts of one kind in one run of the network
