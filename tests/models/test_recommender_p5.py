@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from marching_p5 import toy_bundle
 from toy_frames import marching
 from toy_generator import ToyGenerator
+from toy_p5_bundle import toy_bundle
 
 from features.errors import UnknownName
 from features.events import ItemId, UserId

@@ -6,8 +6,8 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from marching_p5 import ITEMS, toy_bundle, toy_data
 from prometheus_client.parser import text_string_to_metric_families
+from toy_p5_bundle import ITEMS, toy_bundle, toy_data
 
 from features.events import UserId
 from services.bundles import publish, save

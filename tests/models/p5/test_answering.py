@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from marching_p5 import ITEMS, toy_p5
+from toy_p5_bundle import ITEMS, toy_p5
 
 from features.errors import InvalidInput
 from models.p5.answering import Answerer
