@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from models.encoders.retriever import EncoderRetriever
     from models.encoders.store import EncoderPair, EncoderStore
     from models.p5.answering import Answerer
+    from models.p5.config import P5Config
+    from models.p5.store import P5Store
 
 FITS: Final = ("serve", "refit", "train")
 FORMAT: Final = 1
@@ -91,15 +93,17 @@ def train_counts(
     encoders: "EncoderStore | None" = None,
     encoder_config: "EncoderConfig | None" = None,
     embedder: "Embeds | None" = None,
+    p5s: "P5Store | None" = None,
+    p5_config: "P5Config | None" = None,
     progress: Progress | None = None,
 ) -> Bundle:
-    """A bundle fitted on a data set's frames; with an encoder when a store is given to take it from.
+    """A bundle fitted on a data set's frames; with an encoder or a P5 when a store is given to take it from.
 
     fit: "serve", every event but the last of the `held_out_users`, who compare one served model with the next; "refit",
     without each user's last event; "train", without the last two. The weights are chosen on each user's last event of
     what is left ("serve", "refit") or the last but one ("train") by models that were fitted without it. data_name: a
     name or a path by which the data is found again. embedder: with an encoder, of what is said of items, so that those
-    that come later have a place among its vectors. progress: called with (done, total, what). Raises InvalidInput.
+    that come later have a place among its vectors; with a P5, for ids by what is said of items. progress: called with (done, total, what). Raises InvalidInput.
     """
     if fit not in FITS:
         raise InvalidInput("fit", f"{fit!r} was given; it is one of {', '.join(FITS)}")
@@ -112,15 +116,22 @@ def train_counts(
         raise InvalidInput("events", "no user has enough events to learn from")
     vocabulary = Vocabulary.of([*items["item"], *history["item"]])
     texts = texts_of(items, vocabulary)
-    encoder = None
+    encoder, p5 = None, None
+    split = "serve" if fit == "serve" else "leave-one-out"
     if encoders is not None:
         from models.encoders.config import preset
         from models.encoders.store import Cut
 
-        cut = Cut(fingerprint, "serve" if fit == "serve" else "leave-one-out")
+        cut = Cut(fingerprint, split)
         encoder = encoders.pair(history, vocabulary, texts, cut, encoder_config or preset(), seed, fit=fit)
         if embedder is not None:
             encoder = encoder.with_cold(history, vocabulary, texts, embedder)
+    if p5s is not None:
+        from models.encoders.store import Cut
+        from models.p5.config import preset as p5_preset
+
+        chosen = p5_config or p5_preset()
+        p5 = p5s.get(history, vocabulary, texts, Cut(fingerprint, split), chosen, seed, embedder=embedder)
     return fit_bundle(
         history,
         vocabulary,
@@ -131,6 +142,7 @@ def train_counts(
         config=config or CountsConfig(),
         seed=seed,
         encoder=encoder,
+        p5=p5,
         progress=progress,
     )
 

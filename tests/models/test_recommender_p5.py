@@ -16,6 +16,8 @@ from models.bundle import Bundle, fit_bundle, load_bundle, save_bundle, train_co
 from models.catalogue import Catalogue
 from models.counts.fitting import CountsConfig, texts_of
 from models.fusion import Fusion
+from models.p5.config import configured, preset
+from models.p5.store import P5Store
 from models.queries import NOT_GENERATED, Generated
 from models.recommender import Pipeline, Query
 from models.vocabulary import Vocabulary
@@ -150,3 +152,16 @@ def test_a_loaded_bundle_with_a_p5_answers_as_the_one_that_was_saved(tmp_path: P
     assert first.generate(queries) == second.generate(queries)
     assert first.recommend(queries) == second.recommend(queries)
     assert "p5" in bundle.manifest["weights"]
+
+
+def test_a_p5_is_taken_from_where_training_has_left_it(tmp_path: Path) -> None:
+    events, items = marching(users=60, items=20, length=6)
+    store = P5Store(tmp_path, may_train=True)
+    config = configured({"epochs": 1}, preset("tiny"))
+    told = {"fingerprint": "toy", "p5s": store, "p5_config": config}
+    bundle = train_counts(events, items, **told)
+    assert bundle.manifest["kind"] == "p5"
+    assert bundle.manifest["p5"]["epoch"] == 1
+    assert train_counts(events, items, **told).name == bundle.name
+    with pytest.raises(UnknownName, match="no P5 was trained"):
+        train_counts(events, items, fingerprint="other", p5s=P5Store(tmp_path), p5_config=config)
