@@ -103,7 +103,8 @@ def train_counts(
     without each user's last event; "train", without the last two. The weights are chosen on each user's last event of
     what is left ("serve", "refit") or the last but one ("train") by models that were fitted without it. data_name: a
     name or a path by which the data is found again. embedder: with an encoder, of what is said of items, so that those
-    that come later have a place among its vectors; with a P5, for ids by what is said of items. progress: called with (done, total, what). Raises InvalidInput.
+    that come later have a place among its vectors; with a P5, for ids by what is said of items. progress: called with
+    (done, total, what). Raises InvalidInput.
     """
     if fit not in FITS:
         raise InvalidInput("fit", f"{fit!r} was given; it is one of {', '.join(FITS)}")
@@ -117,21 +118,20 @@ def train_counts(
     vocabulary = Vocabulary.of([*items["item"], *history["item"]])
     texts = texts_of(items, vocabulary)
     encoder, p5 = None, None
-    split = "serve" if fit == "serve" else "leave-one-out"
-    if encoders is not None:
-        from models.encoders.config import preset
+    if encoders is not None or p5s is not None:
         from models.encoders.store import Cut
 
-        cut = Cut(fingerprint, split)
+        cut = Cut(fingerprint, "serve" if fit == "serve" else "leave-one-out")
+    if encoders is not None:
+        from models.encoders.config import preset
+
         encoder = encoders.pair(history, vocabulary, texts, cut, encoder_config or preset(), seed, fit=fit)
         if embedder is not None:
             encoder = encoder.with_cold(history, vocabulary, texts, embedder)
     if p5s is not None:
-        from models.encoders.store import Cut
         from models.p5.config import preset as p5_preset
 
-        chosen = p5_config or p5_preset()
-        p5 = p5s.get(history, vocabulary, texts, Cut(fingerprint, split), chosen, seed, embedder=embedder)
+        p5 = p5s.get(history, vocabulary, texts, cut, p5_config or p5_preset(), seed, embedder=embedder)
     return fit_bundle(
         history,
         vocabulary,
