@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
@@ -33,15 +33,15 @@ from models.counts.popularity import Popularity
 from models.fusion import Fusion, Generator, choose_weights, terms_of
 from models.vocabulary import Vocabulary
 
-# Encoders need torch and faiss, which a server whose bundle only counts does not wait for.
+# Encoders and P5 need torch, which a server whose bundle only counts does not wait for.
 if TYPE_CHECKING:
     from models.encoders.cold import Embeds
     from models.encoders.config import EncoderConfig
     from models.encoders.retriever import EncoderRetriever
     from models.encoders.store import EncoderPair, EncoderStore
-    from models.p5.answering import Answerer
     from models.p5.config import P5Config
     from models.p5.store import P5Store
+    from models.p5.trained import P5
 
 FITS: Final = ("serve", "refit", "train")
 FORMAT: Final = 1
@@ -50,21 +50,6 @@ _MANIFEST: Final = "manifest.json"
 _VOCABULARY: Final = "vocabulary.json"
 
 Progress = Callable[[int, int, str], None]
-
-
-class GeneratorPart(Generator, Protocol):
-    """A generator as a part of a bundle, which answers questions too."""
-
-    @property
-    def answerer(self) -> "Answerer": ...
-
-    def described(self) -> dict[str, Any]:
-        """How it was trained, as JSON values."""
-        ...
-
-    def parts(self, vocabulary: str) -> dict[str, bytes]:
-        """Its files, each of a name that no other part has; vocabulary: the digest of the items that it writes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +63,7 @@ class Bundle:
     tables: Mapping[str, Neighbours] = field(repr=False)
     fusion: Fusion = field(repr=False)
     retriever: "EncoderRetriever | None" = field(default=None, repr=False)
-    p5: GeneratorPart | None = field(default=None, repr=False)
+    p5: "P5 | None" = field(default=None, repr=False)
 
 
 def train_counts(
@@ -158,7 +143,7 @@ def fit_bundle(
     config: CountsConfig,
     seed: int,
     encoder: "EncoderPair | None" = None,
-    p5: GeneratorPart | None = None,
+    p5: "P5 | None" = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """The same from a history (as `ordered` gives it) whose events may all be used: each user's last one to choose
@@ -302,7 +287,7 @@ def _bundle(
     popularity: Popularity,
     tables: Mapping[str, Neighbours],
     retriever: "EncoderRetriever | None",
-    p5: GeneratorPart | None,
+    p5: "P5 | None",
 ) -> Bundle:
     """Checks that the parts fit together, and names the whole by its content. Raises BundleRefused."""
     n_items = len(vocabulary)
@@ -335,7 +320,7 @@ def _parts(
     popularity: Popularity,
     tables: Mapping[str, Neighbours],
     retriever: "EncoderRetriever | None",
-    p5: GeneratorPart | None,
+    p5: "P5 | None",
 ) -> dict[str, bytes]:
     """The content of every file but the manifest."""
     parts = {
