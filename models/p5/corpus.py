@@ -116,6 +116,10 @@ class Corpus:
         begin, end = self.data.starts_V[user : user + 2].tolist()
         return self.timeline.before(end, end - begin)
 
+    def had(self, user: int) -> NDArray[np.int64]:
+        """The rows of all events of a user in the training part, oldest first."""
+        return self.data.items_E[self.data.starts_V[user] : self.data.starts_V[user + 1]]
+
     def following(self, event: int) -> tuple[int, ...]:
         """The item of an event and those that the user had after it, as many as the mix says."""
         end = min(event + self.mix.following, self.data.starts_V.item(self.users_E.item(event) + 1))

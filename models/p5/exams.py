@@ -12,7 +12,7 @@ from models.p5.corpus import Corpus
 from models.p5.drawing import SPARE, VERDICTS, other_stars
 from models.p5.facts import HIGH
 from models.p5.past import star_number
-from models.p5.questions import Question
+from models.p5.questions import Asker, Question
 from models.p5.templates import Family, Task, family_of
 
 
@@ -27,9 +27,10 @@ class Exam:
     answer: Answer
 
 
-def exams(corpus: Corpus, task: Task, seed: int = 0) -> list[Exam]:
+def exams(corpus: Corpus, task: Task, seed: int = 0, asker: Asker | None = None) -> list[Exam]:
     """The task's questions about the targets of those users whose target it can be asked about, users in order.
 
+    asker: that of the model which is asked, where it knows less of the items than the corpus; the corpus's when None.
     Where yes or no is asked, each user is asked twice: about the truth, and about something else. What is drawn
     depends on the seed, and on items only through the order of their first appearance in training.
     """
@@ -46,9 +47,8 @@ def exams(corpus: Corpus, task: Task, seed: int = 0) -> list[Exam]:
         spoken = None if review is None else corpus.features.of(review.text, item)
         candidates = with_candidates(strangers_UC[user].tolist(), item, corpus.mix.candidates, share)
         case = Case(item, star_number(value), item, True, share, (0.0, 0), candidates, review, spoken)
-        begin, end = data.starts_V[user : user + 2].tolist()
         for one in _asked(corpus, task, case, step_U.item(user)):
-            question, answer = posed(corpus.asker, task, one, corpus.timeline.before(end, end - begin))
+            question, answer = posed(asker or corpus.asker, task, one, corpus.past_of(user))
             if answer:
                 found.append(Exam(user, item, value, question, answer))
     return found

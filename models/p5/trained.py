@@ -106,9 +106,9 @@ class P5:
         return self.tokenizer.index.n_items
 
     @torch.inference_mode()
-    def read(self, prompts: Sequence[Words]) -> tuple[Tensor, Tensor]:
-        """(states_BTD, mask_BT) of prompts. Raises InvalidInput for one that is too long."""
-        arrays = self.tokenizer.prompts(prompts, self.config.length)
+    def read(self, prompts: Sequence[Words], *, cut: bool = False) -> tuple[Tensor, Tensor]:
+        """(states_BTD, mask_BT) of prompts. One that is too long raises InvalidInput, or with `cut` loses its end."""
+        arrays = self.tokenizer.prompts(prompts, self.config.length, cut=cut)
         with self.device.autocast():
             return self.model.encode(*(torch.from_numpy(one).to(self.device.name) for one in arrays))
 
