@@ -2,13 +2,13 @@
 
 Every figure is a mean over users; over tie orders and seeds where several are asked for. The pipeline is measured as
 it serves: queries in, lists out, with its filters and its diversity; an item that is not in its list has no rank.
-Encoders are taken from where training has left them; one that was trained for anything else is refused.
+Encoders and P5 are taken from where training has left them; what was trained for anything else is refused.
 Shapes: U users, N items.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,18 +26,23 @@ from models.counts.neighbours import HISTORY_LENGTH
 from models.encoders.config import KINDS as ENCODERS
 from models.encoders.config import EncoderConfig, preset
 from models.metrics import bootstrap as resampled
-from models.metrics import ndcg, ranks, summary
+from models.metrics import ranks
+from models.ranked import K, Measured, by_activity, figures, values_of
 from models.recommender import DIVERSITY, Pipeline, Query
 from models.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # torch, which counting models do not wait for
+    from models.encoders.cold import Embeds
     from models.encoders.store import EncoderPair, EncoderStore
+    from models.p5.config import P5Config
+    from models.p5.store import P5Store
+    from models.p5.trained import P5
 
-PIPELINES: Final = ("pipeline", "pipeline-counts")
-MODELS: Final = (*COUNTING_MODELS, *ENCODERS, *PIPELINES)
+PIPELINES: Final = ("pipeline-p5", "pipeline", "pipeline-counts")
+WITH_P5: Final = ("p5", "pipeline-p5")
+MODELS: Final = (*COUNTING_MODELS, *ENCODERS, "p5", *PIPELINES)
 FITS: Final = ("refit", "train")
 SPLITS: Final = ("leave-one-out", "global")
-K: Final = 10
 GLOBAL_QUANTILE: Final = 0.9  # of the events' times; what is later is tested
 _BLOCK: Final = 256
 
@@ -52,6 +57,12 @@ _SPLIT_IS: Final = {
 }
 
 
+_P5_IS: Final = (
+    "trained without each user's last event of the history, by which training stops; no refit, whatever the fit; what "
+    "its search does not find is beyond K"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Protocol:
     """How everything is measured; the arguments of `evaluate_ranking`."""
@@ -64,6 +75,7 @@ class _Protocol:
     diversity: float
     config: CountsConfig
     encoders: Mapping[str, EncoderConfig]
+    p5: "P5Config | None"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +88,8 @@ class _Data:
     texts: Texts
     catalogue: Catalogue
     store: "EncoderStore | None"
+    p5s: "P5Store | None" = None
+    embedder: "Embeds | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,15 +100,6 @@ class _Task:
     history: pl.DataFrame
     fed: Sequences
     targets_U: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Measured:
-    """ranks_U: of the targets; a rank beyond K only says that it is beyond."""
-
-    ranks_U: NDArray[np.int64]
-    fit_s: float
-    weights: Mapping[str, float]
 
 
 def evaluate_ranking(
@@ -112,27 +117,33 @@ def evaluate_ranking(
     encoders: "EncoderStore | None" = None,
     encoder_configs: Mapping[str, EncoderConfig] | None = None,
     encoder: str = "sasrec",
+    p5s: "P5Store | None" = None,
+    p5_config: "P5Config | None" = None,
+    embedder: "Embeds | None" = None,
     diversity: float = DIVERSITY,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """HR and NDCG of the models named, ready for JSON.
 
     fit: "refit" fits on all of the history, after the pipeline's weights were chosen on each user's last event of it by
-    models that had not seen that event; "train" keeps those models. Either way the whole history is fed in.
-    tie_seeds: how many orders of equal times, the file's first. seeds: how many samples of validation users the weights
-    are chosen on, and how many trainings of each encoder. bootstrap: resamples of the users, for the spread and for the
-    paired differences between the first pipeline named and each other model. encoders: where trained ones are;
-    encoder_configs: by kind, where not the preset. encoder: the kind that "pipeline" uses; "pipeline-counts" uses none.
-    Raises InvalidInput, UnknownName (an encoder that was not trained for this), BundleRefused.
+    models that had not seen that event; "train" keeps those models. Either way the whole history is fed in. P5 is never
+    refitted. tie_seeds: how many orders of equal times, the file's first. seeds: how many samples of validation users
+    the weights are chosen on, and how many trainings of each encoder and P5. bootstrap: resamples of the users, for the
+    spread and for the paired differences between the first of PIPELINES that is named and each other model.
+    encoders: where trained ones are; encoder_configs: by kind, where not the preset. encoder: the kind that "pipeline"
+    uses; "pipeline-counts" uses none, and "pipeline-p5" a P5 in its place. p5s, p5_config: of P5, and embedder of
+    its semantic index. Raises InvalidInput, UnknownName (an encoder or a P5 that was not trained for this),
+    BundleRefused.
     """
     _check(models, fit, split, tie_seeds, seeds)
     tie_orders = tie_seeds if _has_ties(events) else 1
     used = dict.fromkeys(encoder if name == "pipeline" else name for name in models)
     configs = {kind: (encoder_configs or {}).get(kind) or preset(kind) for kind in used if kind in ENCODERS}
-    protocol = _Protocol(fit, split, tie_orders, seeds, bootstrap, diversity, config or CountsConfig(), configs)
-    data = _data(events, items, fingerprint, encoders)
+    of_p5 = _p5_config(p5_config) if any(name in WITH_P5 for name in models) else None
+    protocol = _Protocol(fit, split, tie_orders, seeds, bootstrap, diversity, config or CountsConfig(), configs, of_p5)
+    data = replace(_data(events, items, fingerprint, encoders), p5s=p5s, embedder=embedder)
     tell = progress or _silence
-    runs: dict[str, list[_Measured]] = {name: [] for name in models}
+    runs: dict[str, list[Measured]] = {name: [] for name in models}
     steps = tie_orders * sum(_runs(name, seeds) for name in models)
     for tie_seed in range(tie_orders):
         task = _task(data, split, tie_seed)
@@ -141,7 +152,10 @@ def evaluate_ranking(
                 tell(sum(map(len, runs.values())), steps, f"{name}, order of ties {tie_seed}")
                 if name in PIPELINES:
                     pair = _pair(encoder, task, data, protocol, seed) if name == "pipeline" else None
-                    measured = _measure_pipeline(pair, task, data, protocol, seed)
+                    p5 = _p5(name, task, data, protocol, seed) if name == "pipeline-p5" else None
+                    measured = _measure_pipeline(pair, p5, task, data, protocol, seed)
+                elif name == "p5":
+                    measured = _measure_p5(_p5(name, task, data, protocol, seed), task)
                 elif name in ENCODERS:
                     measured = _measure_encoder(_pair(name, task, data, protocol, seed), task)
                 else:
@@ -170,7 +184,7 @@ def train_for_evaluation(
     _check([config.kind for config in configs], fit, split, tie_seeds, seeds)
     tie_orders = tie_seeds if _has_ties(events) else 1
     by_kind = {config.kind: config for config in configs}
-    protocol = _Protocol(fit, split, tie_orders, seeds, 0, DIVERSITY, CountsConfig(), by_kind)
+    protocol = _Protocol(fit, split, tie_orders, seeds, 0, DIVERSITY, CountsConfig(), by_kind, None)
     data = _data(events, items, fingerprint, encoders)
     made = []
     for seed in range(seeds):
@@ -193,7 +207,13 @@ def train_for_evaluation(
 
 
 def _runs(name: str, seeds: int) -> int:
-    return seeds if name in PIPELINES or name in ENCODERS else 1  # nothing else draws anything
+    return 1 if name in COUNTING_MODELS else seeds  # these draw nothing
+
+
+def _p5_config(given: "P5Config | None") -> "P5Config":
+    from models.p5.config import preset
+
+    return given or preset()
 
 
 def _silence(done: int, total: int, what: str) -> None:
@@ -245,7 +265,29 @@ def _pair(kind: str, task: _Task, data: _Data, protocol: _Protocol, seed: int) -
     return data.store.pair(task.history, data.vocabulary, data.texts, cut, config, seed, fit=protocol.fit)
 
 
-def _measure_encoder(pair: "EncoderPair", task: _Task) -> _Measured:
+def _p5(name: str, task: _Task, data: _Data, protocol: _Protocol, seed: int) -> "P5":
+    """Trained without each user's last event of the history, whatever the fit."""
+    from models.encoders.store import Cut
+
+    if data.p5s is None:
+        raise InvalidInput("models", f"{name} has a P5, and no store of trained ones was given")
+    cut = Cut(data.fingerprint, protocol.split, task.tie_seed)
+    known = task.history, data.vocabulary, data.texts
+    return data.p5s.get(*known, cut, _p5_config(protocol.p5), seed, embedder=data.embedder)
+
+
+def _measure_p5(p5: "P5", task: _Task) -> Measured:
+    """P5 alone: the items that its search finds among all that the user has not had."""
+    from models.p5.past import Person
+
+    whole = task.fed.histories()
+    found = p5.next_items([Person(rows.tolist()) for rows in whole], k=K, seen=whole)
+    is_target_UK = found.rows_BK == task.targets_U[:, None]
+    ranks_U = np.where(is_target_UK.any(axis=1), is_target_UK.argmax(axis=1) + 1, K + 1)
+    return Measured(ranks_U.astype(np.int64), p5.said["seconds"], {})
+
+
+def _measure_encoder(pair: "EncoderPair", task: _Task) -> Measured:
     """The encoder alone: every item by its inner product with the user's vector."""
     encoder = pair.kept.retriever.encoder
     vectors_UD = encoder.vectors(task.fed.histories(HISTORY_LENGTH), *task.fed.told(HISTORY_LENGTH))
@@ -255,15 +297,15 @@ def _measure_encoder(pair: "EncoderPair", task: _Task) -> _Measured:
         scores_UN = vectors_UD[start : start + _BLOCK] @ encoder.vectors_ND.T
         found.append(_masked_ranks(scores_UN, whole[start : start + _BLOCK], task.targets_U[start : start + _BLOCK]))
     seconds = pair.kept.manifest["seconds"]
-    return _Measured(np.concatenate(found), seconds, {})
+    return Measured(np.concatenate(found), seconds, {})
 
 
-def _measure_model(name: str, task: _Task, data: _Data, protocol: _Protocol) -> _Measured:
+def _measure_model(name: str, task: _Task, data: _Data, protocol: _Protocol) -> Measured:
     start = time.perf_counter()
     history = task.history if protocol.fit == "refit" else hold_out_last(at_least(task.history, 2)).history
     model = fit_model(name, sequences(history, data.vocabulary.items), data.texts, protocol.config)
     fit_s = time.perf_counter() - start
-    return _Measured(_ranks(model, task), fit_s, {})
+    return Measured(_ranks(model, task), fit_s, {})
 
 
 def _ranks(model: ScoresHistories, task: _Task) -> NDArray[np.int64]:
@@ -284,8 +326,8 @@ def _masked_ranks(
 
 
 def _measure_pipeline(
-    pair: "EncoderPair | None", task: _Task, data: _Data, protocol: _Protocol, seed: int
-) -> _Measured:
+    pair: "EncoderPair | None", p5: "P5 | None", task: _Task, data: _Data, protocol: _Protocol, seed: int
+) -> Measured:
     start = time.perf_counter()
     bundle = fit_bundle(
         task.history,
@@ -296,6 +338,7 @@ def _measure_pipeline(
         config=protocol.config,
         seed=seed,
         encoder=pair,
+        p5=p5,
     )
     fit_s = time.perf_counter() - start
     pipeline = Pipeline(bundle, data.catalogue, diversity=protocol.diversity)
@@ -319,11 +362,11 @@ def _measure_pipeline(
             for place, candidate in enumerate(answer.items, start=1):
                 if candidate.item == target:
                     ranks_U[user] = place
-    return _Measured(ranks_U, fit_s, bundle.manifest["weights"])
+    return Measured(ranks_U, fit_s, bundle.manifest["weights"])
 
 
 def _report(
-    runs: Mapping[str, Sequence[_Measured]], histories: NDArray[np.int64], data: _Data, protocol: _Protocol
+    runs: Mapping[str, Sequence[Measured]], histories: NDArray[np.int64], data: _Data, protocol: _Protocol
 ) -> dict[str, Any]:
     bootstrap = protocol.bootstrap
     report: dict[str, Any] = {
@@ -339,53 +382,23 @@ def _report(
             "ranked": "the whole catalogue without the items of the history; ties against the target",
             "history_length": HISTORY_LENGTH,
             "explore": "of no effect here: every item is in the vocabulary",
+            **({} if protocol.p5 is None else {"p5_is": _P5_IS}),
         },
-        "models": {name: _figures(measured, bootstrap) for name, measured in runs.items()},
-        "by_activity": _by_activity(runs, histories),
+        "models": {name: figures(measured, bootstrap) for name, measured in runs.items()},
+        "by_activity": by_activity(runs, histories),
     }
     first = next((name for name in PIPELINES if name in runs), None)
     if first is not None:
         chosen = [measured.weights for measured in runs[first]]
         report["weights"] = {name: [weights[name] for weights in chosen] for name in chosen[0]}
-        others = {name: _values(measured) for name, measured in runs.items() if name != first}
+        others = {name: values_of(measured) for name, measured in runs.items() if name != first}
         if bootstrap and others:
-            pipeline_U = _values(runs[first])
+            pipeline_U = values_of(runs[first])
             report["comparisons"] = {
                 f"{first} - {name}": {"ndcg@10": asdict(resampled(pipeline_U - values_U, bootstrap, seed=0))}
                 for name, values_U in others.items()
             }
     return report
-
-
-def _figures(measured: Sequence[_Measured], bootstrap: int) -> dict[str, Any]:
-    runs = [summary(run.ranks_U) for run in measured]
-    figures: dict[str, Any] = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-    figures["users"] = len(measured[0].ranks_U)
-    figures["fit_s"] = round(float(np.median([run.fit_s for run in measured])), 3)
-    figures["ndcg@10_runs"] = [run["ndcg@10"] for run in runs]
-    if bootstrap:
-        spread = resampled(_values(measured), bootstrap, seed=0)
-        figures["ndcg@10_low"], figures["ndcg@10_high"] = spread.low, spread.high
-    return figures
-
-
-def _by_activity(runs: Mapping[str, Sequence[_Measured]], histories_U: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """NDCG@10 of each model for thirds of the users, those with the shortest histories first."""
-    thirds = np.array_split(np.argsort(histories_U, kind="stable"), min(3, len(histories_U)))
-    by_model = {name: _values(measured) for name, measured in runs.items()}
-    return [
-        {
-            "histories": [int(histories_U[third].min()), int(histories_U[third].max())],
-            "users": len(third),
-            "ndcg@10": {name: float(values_U[third].mean()) for name, values_U in by_model.items()},
-        }
-        for third in thirds
-    ]
-
-
-def _values(measured: Sequence[_Measured]) -> NDArray[np.float64]:
-    """NDCG@10 of each user, the mean over the runs (whose users are the same, in the same order)."""
-    return np.asarray(np.mean([ndcg(run.ranks_U, K) for run in measured], axis=0), np.float64)
 
 
 def _has_ties(events: pl.DataFrame) -> bool:
