@@ -33,6 +33,7 @@ def card(manifest: Mapping[str, Any], sizes: Mapping[str, int], reached: Figures
         f"- {data['events']:,} events of {data['users']:,} users, {data['items']:,} items",
         f"- Fit `{manifest['fit']}`: {_FITS.get(manifest['fit'], 'unknown')}",
         "",
+        *_questions(manifest.get("p5")),
         "## Figures",
         *_figures(reached),
         "",
@@ -52,6 +53,19 @@ def card(manifest: Mapping[str, Any], sizes: Mapping[str, int], reached: Figures
 def sizes_of(folder: Path) -> dict[str, int]:
     """The bytes of each file of a bundle."""
     return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+def _questions(p5: Mapping[str, Any] | None) -> list[str]:
+    """What a P5 answers, and what it does not."""
+    if p5 is None:
+        return []
+    return [
+        "## Questions",
+        f"- P5 (T5 with {p5['config']['indexing']} ids of items) answers {', '.join(p5['families'])}, best epoch "
+        f"{p5['epoch']}, trained without the last event of each user that the fit has",
+        *(f"- {message}" for message in p5["left_out"]),
+        "",
+    ]
 
 
 def _figures(reached: Figures | None) -> list[str]:

@@ -233,6 +233,42 @@ def train_encoder(
     _report(train_and_register(settings, dataset, 0, encoder=configs[0], promote=promote), json=json)
 
 
+Preset = Annotated[str, typer.Option(help="tiny (seconds), small (minutes to an hour on two cores) or base (a GPU).")]
+P5Config = Annotated[Path | None, typer.Option(help="A TOML file of P5's settings.")]
+
+
+@train.command("p5")
+def train_p5(
+    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    preset: Preset = "small",
+    fit: Annotated[
+        str, typer.Option(help="serve: for a bundle; train: for `evaluate p5`, which holds the last two events out.")
+    ] = "serve",
+    seed: int = 0,
+    config: P5Config = None,
+    set_: Set = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Put it into use, if it ranks no worse than the bundle that is.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train P5: with the counting models as a bundle, or the one that an evaluation loads.
+
+    A training that was interrupted goes on from its last epoch.
+    """
+    settings = _settings()
+    from services.jobs.training_p5 import p5_config, train_and_register_p5
+    from services.jobs.training_p5 import train_p5 as train_to_evaluate
+
+    p5 = p5_config(preset, config, set_ or [])
+    if fit not in ("serve", "train"):
+        raise InvalidInput("fit", f"{fit!r} was given; it is serve or train")
+    if fit == "train":
+        _report(train_to_evaluate(settings, dataset, p5, seed), json=json)
+    else:
+        _report(train_and_register_p5(settings, dataset, p5, seed, promote=promote), json=json)
+
+
 def _names(given: str) -> list[str]:
     return [name.strip() for name in given.split(",") if name.strip()]
 
@@ -253,17 +289,22 @@ def evaluate_ranking(
     encoder: Annotated[str, typer.Option(help="The kind of encoder of `pipeline`.")] = "sasrec",
     config: Config = None,
     set_: Set = None,
+    p5_preset: Annotated[str, typer.Option(help="Of P5: tiny, small or base.")] = "small",
+    p5_set: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of one setting of P5.")] = None,
     may_train: Annotated[
-        bool, typer.Option("--train", help="Train encoders that are missing, which may take long.")
+        bool, typer.Option("--train", help="Train encoders and P5 that are missing, which may take long.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Rank the whole catalogue for every user and see where the held-out event stands."""
     settings = _settings()
+    from models.evaluation import WITH_P5
     from services.jobs.evaluating import evaluate_and_report
     from services.jobs.training import encoder_configs
+    from services.jobs.training_p5 import p5_config
 
     names = _names(models)
+    has_p5 = any(name in WITH_P5 for name in names)
     kinds = [name for name in (*names, encoder) if name in ENCODERS]
     configs = encoder_configs(kinds, config, set_ or [])
     evaluate_and_report(
@@ -277,9 +318,30 @@ def evaluate_ranking(
         bootstrap,
         configs=configs,
         encoder=encoder,
+        p5=p5_config(p5_preset, None, p5_set or []) if has_p5 else None,
         may_train=may_train,
         json=json,
     )
+
+
+@evaluate.command("p5")
+def evaluate_p5(
+    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    preset: Preset = "small",
+    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the users.")] = 1000,
+    config: P5Config = None,
+    set_: Set = None,
+    may_train: Annotated[bool, typer.Option("--train", help="Train it if it is missing, which may take long.")] = False,
+    json: Json = False,
+) -> None:
+    """Ask P5 everything about every user's held-out event, in wordings that it was trained on and in others."""
+    settings = _settings()
+    from services.jobs.evaluating_p5 import evaluate_p5_and_report
+    from services.jobs.training_p5 import p5_config
+
+    of = p5_config(preset, config, set_ or [])
+    evaluate_p5_and_report(settings, dataset, of, seed, bootstrap, may_train=may_train, json=json)
 
 
 @evaluate.command("cold")

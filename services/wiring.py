@@ -1,10 +1,10 @@
 """From settings to objects: the only module that knows every backend."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from features.embedded import EmbeddedServer
 from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
@@ -17,6 +17,8 @@ from streaming.sqlite_log import SqliteLog
 
 if TYPE_CHECKING:  # torch and transformers
     from models.language.embedder import Embedder
+    from models.p5.store import P5Store
+    from models.p5.train import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,19 @@ def bundles_folder(settings: Settings) -> Path:
 def encoders_folder(settings: Settings) -> Path:
     """Where trained encoders are kept, a folder each."""
     return settings.home / "encoders"
+
+
+def open_p5_store(
+    settings: Settings,
+    *,
+    may_train: bool = False,
+    progress: "Progress | None" = None,
+    trained: Callable[[Mapping[str, Any]], None] | None = None,
+) -> "P5Store":
+    """The trained P5s of the home. The arguments are the store's."""
+    from models.p5.store import P5Store
+
+    return P5Store(settings.home / "p5", may_train=may_train, progress=progress, trained=trained)
 
 
 def open_embedder(settings: Settings) -> "Embedder | None":

@@ -8,12 +8,14 @@ from rich.table import Table
 from features.datasets import fingerprint
 from models.encoders.config import EncoderConfig
 from models.evaluation import evaluate_ranking
+from models.p5.config import P5Config
 from models.plots import ranking
 from models.registry import Run
 from services.console import out, print_json, progress
 from services.jobs.loading import load_or_pull
 from services.jobs.recording import recorded
 from services.jobs.training import encoder_store
+from services.jobs.training_p5 import embedder_for, p5_store
 from services.settings import Settings
 
 
@@ -29,13 +31,14 @@ def evaluate_and_report(
     *,
     configs: Sequence[EncoderConfig],
     encoder: str,
+    p5: P5Config | None = None,
     may_train: bool,
     json: bool,
 ) -> None:
     """Evaluates, records it as a run, and prints.
 
-    configs: of encoders, where not the presets. encoder: the kind of the pipeline's. may_train: encoders that are
-    missing, which otherwise are asked for.
+    configs: of encoders, where not the presets. encoder: the kind of the pipeline's. p5: of P5, where one is measured.
+    may_train: encoders and P5 that are missing, which otherwise are asked for.
 
     Raises InvalidInput for an unknown fit or split, UnknownName for a data set or a model, RegistryUnavailable.
     """
@@ -58,6 +61,9 @@ def evaluate_and_report(
                 encoders=encoder_store(settings, dataset, advance, may_train=may_train),
                 encoder_configs={config.kind: config for config in configs},
                 encoder=encoder,
+                p5s=None if p5 is None else p5_store(settings, dataset, advance, may_train=may_train),
+                p5_config=p5,
+                embedder=None if p5 is None else embedder_for(p5, settings),
                 progress=advance,
             )
         report = {"evaluate": "ranking", **report}

@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.datasets import Dataset, fingerprint
-from features.errors import InvalidInput, PromotionRefused
+from features.errors import InvalidInput
 from models.bundle import Bundle, train_counts
-from models.card import card, sizes_of
 from models.counts.fitting import CountsConfig
 from models.encoders.config import KINDS, EncoderConfig, configured, preset
 from models.language.weights import MINILM
 from models.plots import curves
-from models.promotion import Figures, figures, held_out, ranks_of
-from services.bundles import save
 from services.console import Advance, progress
 from services.jobs.loading import lasting_name, load_or_pull
-from services.jobs.promoting import promote_model
 from services.jobs.recording import recorded
-from services.promotions import current_name
+from services.jobs.registering import register
 from services.settings import Settings
 from services.wiring import encoders_folder, open_embedder
 
@@ -36,53 +32,34 @@ def train_and_register(
 
     encoder: trained too, or taken up where its training was interrupted, and a part of the bundle; with a map for items
     that come later, when the weights of title embeddings are in the home: none are downloaded here. The bundle is put
-    into use when nothing is, and, with `promote`, when it ranks no worse than what is. Raises InvalidFile,
-    InvalidInput, UnknownName, WeightsRefused, RegistryUnavailable, PromotionRefused.
+    into use as `register` says. Raises InvalidFile, InvalidInput, UnknownName, WeightsRefused, RegistryUnavailable,
+    PromotionRefused.
     """
-    start = time.perf_counter()
-    dataset = load_or_pull(data, settings)
-    mark, config = fingerprint(dataset), CountsConfig()
-    parameters = {"seed": seed, "fit": "serve", "config": asdict(config)}
+    config = CountsConfig()
+    parameters: dict[str, Any] = {"seed": seed, "fit": "serve", "config": asdict(config)}
     if encoder is not None:
         parameters["encoder"] = asdict(encoder)
+
+    def fit(dataset: Dataset, mark: str, advance: Advance) -> Bundle:
+        store = None if encoder is None else encoder_store(settings, dataset, advance, may_train=True)
+        return train_counts(
+            dataset.events,
+            dataset.items,
+            fingerprint=mark,
+            data_name=lasting_name(data, settings),
+            config=config,
+            seed=seed,
+            encoders=store,
+            encoder_config=encoder,
+            embedder=None if encoder is None else open_embedder(settings),
+            progress=advance,
+        )
+
+    def said(bundle: Bundle) -> dict[str, Any]:
+        return {} if encoder is None else {"cold_items": _cold(bundle)}
+
     experiment = "train counts" if encoder is None else "train encoder"
-    with recorded(settings, experiment, dataset.name, dataset, mark, parameters) as run:
-        with progress("fitting") as advance:
-            store = None if encoder is None else encoder_store(settings, dataset, advance, may_train=True)
-            bundle = train_counts(
-                dataset.events,
-                dataset.items,
-                fingerprint=mark,
-                data_name=lasting_name(data, settings),
-                config=config,
-                seed=seed,
-                encoders=store,
-                encoder_config=encoder,
-                embedder=None if encoder is None else open_embedder(settings),
-                progress=advance,
-            )
-        folder = save(settings, bundle)
-        reached = _measured(bundle, dataset, settings)
-        measures = {} if reached is None else {"ndcg@10": reached.ndcg, "hr@10": reached.hit_rate}
-        seconds = time.perf_counter() - start
-        run.metrics({**measures, "seconds": seconds})
-        run.report("manifest", bundle.manifest)
-        version = run.register(folder, card(bundle.manifest, sizes_of(folder), reached), measures)
-    report = {
-        "model": bundle.name,
-        "version": version,
-        "data": dataset.name,
-        "events": dataset.events.height,
-        "folder": str(folder),
-        "seconds": round(seconds, 3),
-        **({} if encoder is None else {"cold_items": _cold(bundle)}),
-        **measures,
-    }
-    in_use = current_name(settings)
-    if in_use not in (None, bundle.name) and not promote:
-        return report | {"in_use": in_use, "next": f"tasteprint models promote {bundle.name}"}
-    promoted = promote_model(settings, bundle.name, time.time())
-    return report | {"in_use": promoted["in_use"]}
+    return register(settings, data, experiment, parameters, fit, said, promote=promote)
 
 
 def _cold(bundle: Bundle) -> str:
@@ -93,14 +70,6 @@ def _cold(bundle: Bundle) -> str:
     lack = f"embeddings of titles need `tasteprint weights pull {MINILM}` before the training"
     known = "words and categories" if retriever is not None and retriever.sides is not None else "categories"
     return f"{known}; {lack}"
-
-
-def _measured(bundle: Bundle, dataset: Dataset, settings: Settings) -> Figures | None:
-    try:
-        task = held_out(dataset.events, dataset.items)
-    except PromotionRefused:
-        return None  # too small to be measured, and none the worse to serve
-    return figures(ranks_of(bundle, task, settings.explore))
 
 
 def train_encoders(
@@ -154,18 +123,24 @@ def encoder_store(settings: Settings, dataset: Dataset, advance: Advance, *, may
 
 def encoder_configs(kinds: Sequence[str], file: Path | None, given: Sequence[str]) -> list[EncoderConfig]:
     """The presets of these kinds, with what a TOML file and then NAME=VALUE settings say. Raises InvalidInput."""
+    said = said_settings(file, given)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InvalidInput("encoder", f"{kind!r} was given; it is one of {', '.join(KINDS)}")
+    return [configured(said, preset(kind)) for kind in kinds]
+
+
+def said_settings(file: Path | None, given: Sequence[str]) -> dict[str, Any]:
+    """What a TOML file of a model's settings says, and over it settings as NAME=VALUE. Raises InvalidInput."""
     said: dict[str, Any] = {}
     if file is not None:
         try:
             said |= tomllib.loads(file.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
-            raise InvalidInput("config", f"{file}: {error}; it is a TOML file of an encoder's settings") from None
+            raise InvalidInput("config", f"{file}: {error}; it is a TOML file of a model's settings") from None
     for one in given:
         name, equals, value = one.partition("=")
         if not equals:
             raise InvalidInput("set", f"{one!r} was given; write NAME=VALUE")
         said[name] = value
-    for kind in kinds:
-        if kind not in KINDS:
-            raise InvalidInput("encoder", f"{kind!r} was given; it is one of {', '.join(KINDS)}")
-    return [configured(said, preset(kind)) for kind in kinds]
+    return said

@@ -505,3 +505,76 @@ def test_an_encoder_that_cannot_be_trained_is_refused_with_the_reason(
     ended = tasteprint("train", "encoder", "--data", table, *given)
     assert ended.status == 2
     assert said in ended.err
+
+
+@pytest.mark.usefixtures("tables_of_mlflow")
+def test_p5_is_trained_for_an_evaluation_that_then_loads_it(
+    tasteprint: Tasteprint, tmp_path: Path, own_home: Path
+) -> None:
+    table = tmp_path / "shop.csv"
+    pairs = [(user, step) for user in range(40) for step in range(7)]
+    rows = [f"u{user},i{(user + step) % 12},{step},{1 + (user + step) % 5}" for user, step in pairs]
+    table.write_text("\n".join(["user,item,timestamp,rating", *rows]))
+    small = ["--preset", "tiny", "--set", "epochs=1", "--set", "dimensions=8"]
+    asked = ["--data", table, *small, "--json"]
+    refused = tasteprint("evaluate", "p5", *asked)
+    assert refused.status == 2
+    assert "tasteprint train p5 --fit train" in refused.err
+    made = tasteprint("train", "p5", "--fit", "train", *asked).json()
+    assert made["families"] == ["rating", "sequential", "direct"]
+    report = tasteprint("evaluate", "p5", "--bootstrap", 10, *asked).json()
+    assert report["evaluate"] == "p5"
+    assert set(report["families"]) == set(report["prompt_sensitivity"]) == {"rating", "sequential", "direct"}
+    assert [message.partition(" ")[0] for message in report["left_out"]] == ["review", "explanation"]
+    told = tasteprint("evaluate", "p5", "--bootstrap", 0, *asked[:-1])
+    assert all(word in told.out for word in ("rating", "- biases", "pick-next", "review is left out"))
+    of_p5 = ["--p5-preset", "tiny", "--p5-set", "epochs=1", "--p5-set", "dimensions=8"]
+    asked = ["--data", table, "--models", "p5,pipeline-p5,pipeline-counts", *of_p5, "--json"]
+    ranked = tasteprint("evaluate", "ranking", *asked).json()
+    assert "pipeline-p5 - pipeline-counts" in ranked["comparisons"]
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{own_home}/mlflow.sqlite")
+    experiments = {found.name: found.experiment_id for found in client.search_experiments()}
+    [trained] = client.search_runs([experiments["p5"]])
+    assert {"seed": "0", "config.dimensions": "8", "cut.split": "leave-one-out"}.items() <= trained.data.params.items()
+    assert {"loss", "ndcg_at_10", "epoch", "seconds"} <= set(trained.data.metrics)
+    runs = client.search_runs([experiments["evaluate p5"]], order_by=["attributes.start_time"])
+    assert [run.info.status for run in runs] == ["FAILED", "FINISHED", "FINISHED"]
+    figure = report["families"]["sequential"]["held_out"]["tasks"]["next"]["hr@10"]
+    assert runs[1].data.metrics["sequential/next/held_out/hr_at_10"] == figure
+
+
+@pytest.mark.usefixtures("tables_of_mlflow")
+def test_p5_is_registered_with_the_counting_models_as_a_bundle(tasteprint: Tasteprint, tmp_path: Path) -> None:
+    table = tmp_path / "shop.csv"
+    rows = [f"u{user},i{(user + step) % 12},{step}" for user in range(40) for step in range(6)]
+    table.write_text("\n".join(["user,item,timestamp", *rows]))
+    small = ["--preset", "tiny", "--set", "epochs=1", "--set", "dimensions=8"]
+    served = tasteprint("train", "p5", "--data", table, *small, "--json").json()
+    assert str(served["in_use"]).startswith("p5-")
+    assert (served["version"], served["families"]) == (1, ["sequential", "direct"])
+    again = tasteprint("train", "p5", "--data", table, *small, "--json").json()
+    assert again["model"] == served["model"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--preset", "huge"], "it is one of tiny"),
+        (["--set", "dimensions=many"], "dimensions"),
+        (["--set", "depth=3"], "no such setting of P5"),
+        (["--fit", "refit"], "it is serve or train"),
+        (["--set", "checkpoint=nowhere", "--set", "minutes=1"], "too few"),
+        (["--preset", "tiny"], "too few for P5"),
+    ],
+)
+def test_a_p5_that_cannot_be_trained_is_refused_with_the_reason(
+    tasteprint: Tasteprint, tmp_path: Path, given: list[str], said: str
+) -> None:
+    table = tmp_path / "shop.csv"
+    table.write_text("user,item,timestamp\nann,a,1\nann,b,2\nann,c,3\nbob,a,1\n")
+    ended = tasteprint("train", "p5", "--data", table, *given)
+    assert ended.status == 2
+    assert said in ended.err
