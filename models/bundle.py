@@ -9,7 +9,7 @@ configuration and the seed, and the sha256 of every other file.
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -170,7 +170,13 @@ def fit_bundle(
     held_out = hold_out_last(at_least(history, 2))
     popularity, tables = fitted(held_out.history)
     tuned = encoder.tuned.retriever if encoder else None
-    weights_F = _weights(held_out.history, held_out.targets, vocabulary, popularity, tables, seed, tuned, p5)
+
+    def weighed(generator: "P5 | None") -> dict[str, float]:
+        parts = held_out.history, held_out.targets, vocabulary, popularity, tables, seed, tuned, generator
+        terms = terms_of(names, encoder=tuned is not None, p5=generator is not None)
+        return dict(zip(terms, _weights(*parts).tolist(), strict=True))
+
+    weights = {"weights": weighed(p5)} | ({"weights_without_p5": weighed(None)} if p5 else {})
     if fit != "train":
         popularity, tables = fitted(history)
     manifest = {
@@ -186,7 +192,7 @@ def fit_bundle(
         "fit": fit,
         "config": asdict(config),
         "seed": seed,
-        "weights": dict(zip(terms_of(names, encoder=bool(encoder), p5=bool(p5)), weights_F.tolist(), strict=True)),
+        **weights,
         "decays": {name: table.decay for name, table in tables.items()},
         "vocabulary": vocabulary.digest,
     }
@@ -303,16 +309,23 @@ def _bundle(
             raise BundleRefused(f"{name}: a neighbour is no row of the vocabulary; train again")
         if not 0 < table.decay <= 1:
             raise BundleRefused(f"{name}: its decay is {table.decay}, not in (0, 1]; train again")
+    terms = terms_of(tuple(tables), encoder=retriever is not None)
+    without_F = _chosen(manifest["weights_without_p5"], terms) if p5 else None
     terms = terms_of(tuple(tables), encoder=retriever is not None, p5=p5 is not None)
-    weights_F = np.array([manifest["weights"][name] for name in terms], np.float64)
-    if not np.isfinite(weights_F).all():
-        raise BundleRefused("the fusion's weights are not finite; train again")
+    weights_F = _chosen(manifest["weights"], terms)
     parts = _parts(vocabulary, popularity, tables, retriever, p5)
     digests = {name: sha256(content).hexdigest() for name, content in parts.items()}
     whole = {**{key: value for key, value in manifest.items() if key != "name"}, "parts": digests}
     name = f"{manifest['kind']}-{sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"
-    fusion = Fusion(list(tables.values()), popularity, weights_F, retriever, p5)
+    fusion = Fusion(list(tables.values()), popularity, weights_F, retriever, p5, without_F)
     return Bundle(name, {"name": name, **whole}, vocabulary, popularity, dict(tables), fusion, retriever, p5)
+
+
+def _chosen(weights: Mapping[str, float], terms: Sequence[str]) -> NDArray[np.float64]:
+    weights_F = np.array([weights[name] for name in terms], np.float64)
+    if not np.isfinite(weights_F).all():
+        raise BundleRefused("the fusion's weights are not finite; train again")
+    return weights_F
 
 
 def _parts(

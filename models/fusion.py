@@ -97,7 +97,11 @@ class Fused:
 
 
 class Fusion:
-    """The models of a bundle, ready to score together. weights_F: one a term, in the order of `terms_of`."""
+    """The models of a bundle, ready to score together. weights_F: one a term, in the order of `terms_of`.
+
+    without_F: the weights of the same terms but the generator's, chosen without one: those of a history for which it
+    found nothing, or was not asked. So such a history is scored as if there were no generator.
+    """
 
     def __init__(
         self,
@@ -106,22 +110,19 @@ class Fusion:
         weights_F: NDArray[np.float64],
         retriever: Retriever | None = None,
         generator: Generator | None = None,
+        without_F: NDArray[np.float64] | None = None,
     ) -> None:
         self.stack = Stack(tables)
         self.weights_F = weights_F
         self.retriever = retriever
         self.generator = generator
-        self._log_counts_N = popularity.log_counts().astype(np.float64)
-        n_tables = len(tables)
-        self._table_weights_M = weights_F[:n_tables]
-        others = weights_F[n_tables:].tolist()
-        if generator is not None:
-            self._p5 = others.pop(0)
-        if retriever is None:
-            [popular] = others
-            self._popular_N = self._log_counts_N * popular
+        self._n_tables = len(tables)
+        if without_F is not None:
+            self._without_F = np.insert(without_F, self._n_tables, 0.0)
         else:
-            self._encoder, self._popular, self._encoder_slope, self._popular_slope = others
+            self._without_F = weights_F
+        self._log_counts_N = popularity.log_counts().astype(np.float64)
+        self._popular_N = self._log_counts_N * weights_F[-1]
 
     def score(
         self,
@@ -136,18 +137,24 @@ class Fusion:
         """
         gathered = self.stack.gather(histories)
         parts_BMN = gathered.parts()
-        scales_BM = self._table_weights_M / _sizes(parts_BMN)
-        evidence_BN = np.matmul(scales_BM[:, None, :], parts_BMN)[:, 0]
-        p5_BN = None
+        weights_BF, p5_BN = self.weights_F[None], None
         if self.generator is not None:
-            p5_BN = self._p5 * spread(find(self.generator, histories) if found is None else found, self.stack.n_items)
+            found = find(self.generator, histories) if found is None else found
+            is_found_B1 = (found[0] >= 0).any(axis=1, keepdims=True)
+            weights_BF = np.where(is_found_B1, self.weights_F, self._without_F)
+            p5_BN = weights_BF[:, self._n_tables, None] * spread(found, self.stack.n_items)
+        scales_BM = weights_BF[:, : self._n_tables] / _sizes(parts_BMN)
+        evidence_BN = np.matmul(scales_BM[:, None, :], parts_BMN)[:, 0]
+        if p5_BN is not None:
             evidence_BN += p5_BN
         if self.retriever is None:
-            return Fused(evidence_BN, self._popular_N, scales_BM, gathered, None, p5_BN)
+            popular = self._popular_N if self.generator is None else weights_BF[:, -1:] * self._log_counts_N
+            return Fused(evidence_BN, popular, scales_BM, gathered, None, p5_BN)
+        encoder_B1, popular_B1, encoder_slope_B1, popular_slope_B1 = np.split(weights_BF[:, -4:], 4, axis=1)
         activity_B1 = np.array([[activity(len(history))] for history in histories])
         encoder_BN = encoded(self.retriever, histories, vectors_BD, self.stack.n_items)
-        encoder_BN *= self._encoder + self._encoder_slope * activity_B1
-        popular_BN = (self._popular + self._popular_slope * activity_B1) * self._log_counts_N
+        encoder_BN *= encoder_B1 + encoder_slope_B1 * activity_B1
+        popular_BN = (popular_B1 + popular_slope_B1 * activity_B1) * self._log_counts_N
         return Fused(evidence_BN + encoder_BN, popular_BN, scales_BM, gathered, encoder_BN, p5_BN)
 
 

@@ -165,3 +165,21 @@ def test_what_the_generator_finds_joins_the_pool_when_nothing_else_ranks_it_high
 def test_without_lessons_the_generator_counts_like_a_model() -> None:
     weights_F = choose_weights([ring(1)], flat(), [], [], [], seed=0, generator=ToyGenerator(range(ITEMS)))
     assert weights_F.tolist() == [1.0, 1.0, 0.1]
+
+
+@pytest.mark.parametrize("retriever", [None, Pointing()])
+def test_a_history_for_which_nothing_was_found_has_the_weights_of_a_fusion_without_a_generator(
+    retriever: Pointing | None,
+) -> None:
+    popularity = Popularity(np.arange(ITEMS, dtype=np.float32), np.ones(ITEMS, np.float32))
+    with_F = np.array([1.0, 2.0, 3.0] if retriever is None else [1.0, 2.0, 3.0, 0.5, 2.0, 1.0])
+    without_F = with_F[[0, *range(2, len(with_F))]] * 1.5
+    generator = ToyGenerator(range(ITEMS))
+    found = np.array([[9, 8], [-1, -1]]), np.array([[1.0, 0.0], [0.0, 0.0]], np.float32)
+    both = Fusion([ring(2)], popularity, with_F, retriever, generator, without_F).score([[4], [4, 9]], None, found)
+    plain = Fusion([ring(2)], popularity, without_F, retriever).score([[4], [4, 9]])
+    given = Fusion([ring(2)], popularity, with_F, retriever, generator).score([[4], [4, 9]], None, found)
+    np.testing.assert_array_equal(both.evidence_BN[1], plain.evidence_BN[1])
+    np.testing.assert_array_equal(both.popular[1], np.broadcast_to(plain.popular, both.popular.shape)[1])
+    np.testing.assert_array_equal(both.evidence_BN[0], given.evidence_BN[0])
+    np.testing.assert_array_equal(both.popular[0], given.popular[0])

@@ -89,6 +89,17 @@ def test_a_query_that_does_without_is_answered_without(pipeline: Pipeline, toy: 
     assert len(toy.histories) == before
 
 
+def test_who_has_no_list_is_answered_as_by_the_same_models_without_a_generator(bundle: Bundle) -> None:
+    events, items = marching(users=120, items=ITEMS, length=8)
+    vocabulary = Vocabulary.of(items["item"])
+    told = {"fingerprint": "toy", "fit": "serve", "config": CountsConfig(), "seed": 0}
+    plain = fit_bundle(ordered(events), vocabulary, texts_of(items, vocabulary), **told)
+    assert bundle.manifest["weights_without_p5"] == plain.manifest["weights"]
+    queries = [asked("i3", "i9", generated=NOT_GENERATED), asked("i7", generated=NOT_GENERATED), asked()]
+    with_one, without = (Pipeline(one, Catalogue()).recommend(queries) for one in (bundle, plain))
+    assert [answer.items for answer in with_one] == [answer.items for answer in without]
+
+
 def test_queries_of_one_batch_keep_apart_what_they_bring_lack_and_do_without(pipeline: Pipeline) -> None:
     brought = Generated((ItemId("i30"),), (2.0,))
     queries = [asked("i3"), asked("i3", generated=brought), asked("i3", generated=NOT_GENERATED), asked()]
