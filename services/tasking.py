@@ -186,7 +186,7 @@ class Tasks:
             return List(NOT_GENERATED, "", "answered without P5, which makes lists for users only")
         key = Key(query.user, model, LISTS)
         result = self.results.latest(key)
-        if result is not None and result.as_of == query.as_of:
+        if result is not None and _has_seen(result.as_of, query.as_of):
             return List(result.value, "fresh")
         self._want(key, query.as_of)
         if result is None:
@@ -271,6 +271,11 @@ class Tasks:
         if worker is None:
             raise Overloaded(f"{model} has just been replaced; ask again")
         return worker
+
+
+def _has_seen(made: Position | None, read: Position | None) -> bool:
+    """Whether what was made knows of all that was read; a list may have been made since."""
+    return made == read or (made is not None and read is not None and made.covers(read))
 
 
 def oldest(history: UserHistory) -> float | None:

@@ -174,6 +174,13 @@ def test_an_event_that_is_asked_about_before_it_is_known_is_not_forgotten(
     wait_until(lambda: state_without_asking(tasks, chose(store, ANN, "brazil", 4)))
 
 
+def test_a_list_that_has_seen_more_than_the_request_is_fresh(tasks: Tasks, store: ProfileStore) -> None:
+    before = chose(store, ANN, "alien", 3)
+    after = chose(store, ANN, "brazil", 4)
+    wait_until(lambda: state(tasks, after) == "fresh")
+    assert state(tasks, before) == "fresh"
+
+
 def test_lists_that_wait_are_made_together(tasks: Tasks, store: ProfileStore, worker: ToyWorker) -> None:
     worker.open.clear()
     first = chose(store, ANN, "alien", 1)
