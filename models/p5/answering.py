@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from features.errors import InvalidInput
-from models.p5.asks import FROM_FACTS, FROM_MODEL, UNTRAINED, Answer, Ask
+from models.p5.asks import FACTS, FROM_FACTS, FROM_MODEL, UNTRAINED, Answer, Ask
 from models.p5.beam import beam_search
 from models.p5.past import Person
 from models.p5.questions import Question, worded
 from models.p5.reading import MOST_STARS
 from models.p5.scoring import score_candidates
-from models.p5.templates import TEMPLATES, Family, Task, Template
+from models.p5.templates import TEMPLATES, Family, Task, Template, family_of
 from models.p5.text import generate_text
 from models.p5.trie import Trie
 from models.p5.words import Word
@@ -138,7 +138,20 @@ class Answerer:
         if task is Task.PICK:
             return self._picked(prompts, states_BTD, mask_BT)
         texts = generate_text(self._p5.decoder, states_BTD, mask_BT, most=TEXT_TOKENS, allowed=self._p5.text_tokens)
-        return [{"text": self._p5.tokenizer.decode(tokens)} for tokens in texts]
+        said = [{"text": self._p5.tokenizer.decode(tokens)} for tokens in texts]
+        if family_of(task) is not Family.EXPLANATION or not self._p5.from_facts:
+            return said
+        return [self._borne_out(prompt.ask, one["text"]) for prompt, one in zip(prompts, said, strict=True)]
+
+    def _borne_out(self, ask: Ask, text: str) -> dict[str, Any]:
+        """An explanation as it was written, if the history that was shown bears it out; else one made of that, which is
+        empty when nothing of it speaks for the item."""
+        asker, tokenizer, item = self._p5.asker, self._p5.tokenizer, ask.item or 0
+        reasons = asker.reasons(self._told(ask.person), item, ask.stars)
+        true = (tokenizer.decode(tokenizer.encode(words)[0]) for words in asker.true_explanations(item, reasons))
+        if text in true:
+            return {"text": text, "made_from": FROM_FACTS}
+        return {"text": " ".join(asker.explanation(item, reasons)), "made_from": FACTS}
 
     def _verdicts_of(self, words: Sequence[str], states_BTD: Tensor, mask_BT: Tensor) -> list[dict[str, Any]]:
         rows_W = np.array([_VERDICTS.index(word) for word in words])
@@ -180,9 +193,7 @@ class Answerer:
         made_from = FROM_MODEL
         if ask.family not in self._p5.families:
             made_from = UNTRAINED
-        elif ask.family is Family.EXPLANATION and self._p5.from_facts:
-            made_from = FROM_FACTS
-        return Answer(ask.family, named.task, named.id, **said, made_from=made_from)
+        return Answer(ask.family, named.task, named.id, **{"made_from": made_from, **said})
 
 
 def _first(task: Task) -> Template:

@@ -9,6 +9,7 @@ from models.p5.templates import Family, Task
 
 FROM_MODEL: Final = "model"
 FROM_FACTS: Final = "model, trained on facts"
+FACTS: Final = "facts"
 UNTRAINED: Final = "untrained"
 
 
@@ -35,7 +36,8 @@ class Ask:
 class Answer:
     """items: rows with their log-probabilities, greatest first. text: an explanation, a headline, or the verdict of the
     greatest probability. stars: the mean of the five, as probable as each is. log_probability: the verdict's, among the
-    words that may answer. made_from: the answers that training had: FROM_MODEL, FROM_FACTS or UNTRAINED.
+    words that may answer. made_from: the answers that training had, FROM_MODEL, FROM_FACTS or UNTRAINED; or
+    FACTS, for an explanation that was told by the facts themselves, since what the model wrote was not true.
     """
 
     family: Family

@@ -4,9 +4,10 @@ Where nobody wrote why, this is what a true explanation can say. Every claim is 
 each item named is in the history with such stars, and has each category named, as has the item that is explained.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations, permutations
 from typing import Final
 
 HIGH: Final = 4  # stars from which on a user liked an item
@@ -55,6 +56,21 @@ def evidence(item: Sequence[str], earlier: Sequence[tuple[int, int, Collection[s
     return Evidence(manner, tuple(categories), (first, *rows)[:TITLES_MOST])
 
 
+def true_sentences(item: Sequence[str], earlier: Sequence[tuple[str, int, Collection[str]]]) -> Iterator[str]:
+    """Every sentence of this form that is true of an item of these categories, by `earlier` ones (title, whole stars or
+    0, categories): by one or two of them that were rated alike, and one or two categories that all of them share."""
+    for count in range(1, TITLES_MOST + 1):
+        for some in permutations(earlier, count):
+            manners = {manner_of(stars) for _, stars, _ in some}
+            shared = [name for name in item if all(name in names for *_, names in some)]
+            if len(manners) > 1:
+                continue
+            [manner] = manners
+            for most in range(1, SHARED_MOST + 1):
+                for names in combinations(shared, most):
+                    yield _worded(manner, [title for title, *_ in some], names)
+
+
 def manner_of(stars: int) -> Manner:
     """Of a rating between LOW and HIGH, as of none, nothing is said but that the user had the item."""
     if stars >= HIGH:
@@ -64,4 +80,8 @@ def manner_of(stars: int) -> Manner:
 
 def sentence(found: Evidence, titles: Sequence[str]) -> str:
     """The evidence in words. titles: of its items."""
-    return f"{found.manner.format(' and '.join(titles))} and this is {' and '.join(found.categories)} too."
+    return _worded(found.manner, titles, found.categories)
+
+
+def _worded(manner: Manner, titles: Sequence[str], categories: Sequence[str]) -> str:
+    return f"{manner.format(' and '.join(titles))} and this is {' and '.join(categories)} too."

@@ -6,7 +6,7 @@ Shapes: N items, E events.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import InvalidInput
-from models.p5.facts import Manner, evidence, manner_of, sentence
+from models.p5.facts import Manner, evidence, manner_of, sentence, true_sentences
 from models.p5.past import Past, Rated, star_number
 from models.p5.templates import Family, Task, Template, family_of
 from models.p5.words import Word, words_of
@@ -162,8 +162,13 @@ class Asker:
         found = evidence(names, [(row, stars, self.categories[row]) for row, stars in reasons])
         if found is None:
             return ()
-        titles = [" ".join(words_of(self.titles[row], TITLE_WORDS)) for row in found.items]
-        return tuple(sentence(found, titles).split())
+        return tuple(sentence(found, [self._title(row) for row in found.items]).split())
+
+    def true_explanations(self, item: int, reasons: Rated) -> Iterator[tuple[str, ...]]:
+        """The words of every explanation that the reasons bear out."""
+        told = [(self._title(row), stars, self._kinds[row]) for row, stars in reasons]
+        for one in true_sentences(self.categories[item], told):
+            yield tuple(one.split())
 
     # --- Review -----------------------------------------------------------------------------------------------------
 
@@ -201,6 +206,9 @@ class Asker:
     def _starred(self, rated: Rated) -> tuple[Word, ...]:
         self._bare(rated)
         return tuple([word for row, stars in rated for word in (row, STARS[stars])]) or NOTHING
+
+    def _title(self, row: int) -> str:
+        return " ".join(words_of(self.titles[row], TITLE_WORDS))
 
     def _item(self, item: int) -> Values:
         return {

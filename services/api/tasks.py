@@ -117,7 +117,8 @@ _DESCRIPTION: Final = """Answered by the P5 of the bundle in use, from the user'
 kept until the history moves on. An unknown user has an empty history. 409 when no P5 is in use.
 
 `made_from` says what the answers were that the model learned from: "model" for what users did and wrote; "model, \
-trained on facts" for explanations that were put together from categories and ratings; "untrained" for reviews, when \
+trained on facts" for explanations that were put together from categories and ratings; "facts" where what the model \
+wrote is not true of the history and the facts are told instead, if there are any; "untrained" for reviews, when \
 the model saw none: such an answer means nothing. `degraded` says what the answer had to do without."""
 _MORE: Final = {
     "rating": "`stars` is the mean of one to five, each as probable as the model says.",

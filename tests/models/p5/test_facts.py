@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.p5.facts import Evidence, Manner, evidence, manner_of, sentence
+from models.p5.facts import Evidence, Manner, evidence, manner_of, sentence, true_sentences
 
 KINDS = ["Comedy", "Drama", "War", "Western"]
 kinds = st.lists(st.sampled_from(KINDS), unique=True)
@@ -60,3 +60,29 @@ def test_every_item_told_was_had_so_and_has_every_category_told(
             one == row and manner_of(stars) is found.manner and set(found.categories) <= set(names)
             for one, stars, names in told
         )
+
+
+def test_every_true_sentence_is_told_and_no_other() -> None:
+    earlier = [("A", 5, {"War", "Drama"}), ("B", 4, {"War"}), ("C", 1, {"Drama"}), ("D", 5, {"Comedy"})]
+    assert set(true_sentences(["Drama", "War"], earlier)) == {
+        "You rated A high and this is Drama too.",
+        "You rated A high and this is War too.",
+        "You rated A high and this is Drama and War too.",
+        "You rated B high and this is War too.",
+        "You rated A and B high and this is War too.",
+        "You rated B and A high and this is War too.",
+        "You rated C low and this is Drama too.",
+    }
+
+
+@given(st.data())
+def test_what_is_told_of_an_item_is_among_what_is_true(data: st.DataObject) -> None:
+    kinds = st.lists(st.sampled_from(["War", "Drama", "Comedy"]), unique=True)
+    item = data.draw(kinds)
+    earlier = data.draw(st.lists(st.tuples(st.integers(0, 5), kinds), max_size=5))
+    rated = [(row, stars, names) for row, (stars, names) in enumerate(earlier)]
+    found = evidence(item, rated)
+    true = set(true_sentences(item, [(f"T{row}", stars, names) for row, stars, names in rated]))
+    assert (found is None) == (not true)
+    if found is not None:
+        assert sentence(found, [f"T{row}" for row in found.items]) in true
