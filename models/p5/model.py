@@ -5,6 +5,7 @@ of the answers.
 """
 
 import json
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +66,7 @@ class P5Model(nn.Module):
         """For AdamW. T5's embeddings are sqrt(D) times as large as the vectors that its logits are made of, and so are
         the steps that change them as fast as the rest; they, norms and biases do not decay."""
         embeddings = [self.t5.shared.weight]
-        if self.t5.lm_head.weight is not self.t5.shared.weight:
+        if not _is_tied(self.t5):
             embeddings.append(self.t5.lm_head.weight)
         known = {id(one) for one in embeddings}
         others = [one for one in self.parameters() if id(one) not in known]
@@ -84,6 +85,8 @@ def new_model(config: P5Config, vocabulary: int) -> P5Model:
     Raises WeightsRefused.
     """
     t5 = _from_folder(Path(config.checkpoint)) if config.checkpoint else T5ForConditionalGeneration(_shape(config))
+    if not _is_tied(t5):
+        t5.config.tie_word_embeddings = False  # or resizing ties them
     if t5.config.vocab_size != vocabulary:
         t5.resize_token_embeddings(vocabulary, mean_resizing=False)
     _sparsely_dropping(t5)
@@ -95,19 +98,34 @@ def text_vocabulary(folder: Path) -> int:
     return int(_said(folder)["vocab_size"])
 
 
+def checkpoint_digest(folder: Path) -> str:
+    """sha256 of all that a training takes from a checkpoint. Raises WeightsRefused for a folder that has no T5."""
+    _said(folder)
+    digest = sha256()
+    for path in (folder / "config.json", folder / "tokenizer.json", *sorted(folder.glob("*.safetensors"))):
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
 def from_shape(shape: dict[str, Any], *, whole_words: bool) -> P5Model:
     """A model of this T5 configuration, its weights still to be loaded."""
-    return P5Model(T5ForConditionalGeneration(T5Config(**shape)), whole_words=whole_words)
+    t5 = T5ForConditionalGeneration(T5Config(**{name: value for name, value in shape.items() if name != _OWN_OUTPUT}))
+    if shape.get(_OWN_OUTPUT, False):
+        t5.config.tie_word_embeddings = False
+        t5.lm_head.weight = nn.Parameter(t5.lm_head.weight.detach().clone())
+    return P5Model(t5, whole_words=whole_words)
 
 
 def shape_of(model: P5Model) -> dict[str, Any]:
-    """The T5 configuration that `from_shape` takes; JSON values."""
+    """The T5 configuration that `from_shape` takes, and whether the output layer is apart; JSON values."""
     config = model.t5.config
     # As transformers reads it, this name says whether the decoder's states are divided by sqrt(d_model).
     return (
         {name: getattr(config, name) for name in _SHAPE}
         | {"tie_word_embeddings": config.scale_decoder_outputs}
         | _SPECIAL
+        | ({} if _is_tied(model.t5) else {_OWN_OUTPUT: True})
     )
 
 
@@ -115,6 +133,7 @@ _SHAPE: Final = (
     *("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads", "feed_forward_proj"),
     *("relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon", "dropout_rate"),
 )
+_OWN_OUTPUT: Final = "own_output"  # said of a model whose output layer is not its embeddings
 _SPECIAL: Final[dict[str, Any]] = {"pad_token_id": PAD, "eos_token_id": END, "decoder_start_token_id": PAD}
 
 
@@ -131,6 +150,10 @@ def _shape(config: P5Config) -> T5Config:
         feed_forward_proj="relu",
         **_SPECIAL,
     )
+
+
+def _is_tied(t5: T5ForConditionalGeneration) -> bool:
+    return t5.lm_head.weight is t5.shared.weight
 
 
 def _sparsely_dropping(t5: T5ForConditionalGeneration) -> None:
@@ -160,12 +183,24 @@ def _said(folder: Path) -> dict[str, Any]:
 
 def _from_folder(folder: Path) -> T5ForConditionalGeneration:
     _said(folder)
+    loaded: Any  # with `output_loading_info` a pair, which its type does not say
     try:
-        t5 = T5ForConditionalGeneration.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        loaded = T5ForConditionalGeneration.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise WeightsRefused(
             f"{folder}: its weights cannot be loaded ({error}); safetensors of a T5 are needed"
         ) from None
+    t5: T5ForConditionalGeneration = loaded[0]
+    if missing := sorted(loaded[1]["missing_keys"]):
+        raise WeightsRefused(
+            f"{folder}: {len(missing)} weights of a T5 are missing, such as {missing[0]}; name a checkpoint that has "
+            "an encoder and a decoder"
+        )
     return t5

@@ -22,6 +22,7 @@ from models.p5.config import P5Config
 from models.p5.contents import embedded
 from models.p5.corpus import Corpus
 from models.p5.data import P5Data
+from models.p5.model import checkpoint_digest
 from models.p5.reading import p5_data, reviews_of
 from models.p5.train import Progress, train
 from models.p5.trained import P5
@@ -65,7 +66,8 @@ class P5Store:
         training stops; loaded, or trained where it is missing and may be.
 
         embedder: of titles and categories, for a semantic index. Raises UnknownName when the model is missing and may
-        not be trained, BundleRefused when it is damaged, InvalidInput when there is too little to learn from.
+        not be trained, BundleRefused when it is damaged, InvalidInput when there is too little to learn from,
+        WeightsRefused when the configuration's checkpoint is none.
         """
         embedder = embedder if config.indexing.startswith("semantic") else None
         identity = {
@@ -76,6 +78,8 @@ class P5Store:
             "vocabulary": vocabulary.digest,
             "embedder": None if embedder is None else embedder.digest,
         }
+        if config.checkpoint:  # a folder that has other files since is another checkpoint
+            identity["checkpoint"] = checkpoint_digest(Path(config.checkpoint))
         digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         folder = self.folder / f"p5-{digest[:16]}"
         if folder.is_dir():

@@ -14,7 +14,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from features.errors import InvalidInput
 from models.p5.item_index import ItemIndex
-from models.p5.words import Words
+from models.p5.words import Word, Words
 
 PAD: Final = 0  # these three are T5's
 END: Final = 1
@@ -46,11 +46,24 @@ class P5Tokenizer:
     def pieces(self, word: str) -> tuple[int, ...]:
         """The tokens of a word of text; at least one."""
         found = self._pieces.get(word)
-        if found is None:
-            found = tuple(self.text.encode(word, add_special_tokens=False).ids) or (UNKNOWN,)
-            if len(self._pieces) < CACHED:
-                self._pieces[word] = found
-        return found
+        return found or tuple(self.text.encode(word, add_special_tokens=False).ids) or (UNKNOWN,)
+
+    def remember(self, words: Iterable[Word]) -> None:
+        """Keeps the pieces of these words, short ones and no more than REMEMBERED, so that they are found faster.
+
+        Nothing else is kept: what users write must not stay in memory.
+        """
+        for word in words:
+            if len(self._pieces) >= REMEMBERED:
+                return
+            if isinstance(word, str) and len(word) <= LONGEST and word not in self._pieces:
+                self._pieces[word] = self.pieces(word)
+
+    def without_memory(self) -> "P5Tokenizer":
+        """The same tokenizer, which remembers no word."""
+        text = Tokenizer.from_str(self.text.to_str())
+        text.model._resize_cache(0)  # the library remembers words as well
+        return P5Tokenizer(text, self.index, self.n_text)
 
     def encode(self, words: Words) -> tuple[list[int], list[int]]:
         """(tokens, places): the place of each token's word from 1 on; with the end, whose place is 0."""
@@ -106,7 +119,8 @@ class P5Tokenizer:
         return "".join(parts).replace(MARK, " ").strip()
 
 
-CACHED: Final = 100_000  # words whose pieces are remembered
+REMEMBERED: Final = 20_000  # words
+LONGEST: Final = 32  # characters of a word that is remembered
 
 
 def trained_on(words: Iterable[str], most: int) -> Tokenizer:

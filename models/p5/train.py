@@ -29,7 +29,7 @@ from models.p5.corpus import Corpus
 from models.p5.data import P5Data, load_data
 from models.p5.examples import Example, Examples
 from models.p5.item_index import ItemIndex, build_index
-from models.p5.model import P5Model, new_model
+from models.p5.model import P5Model, checkpoint_digest, new_model
 from models.p5.tokens import P5Tokenizer
 from models.p5.trained import P5
 from models.p5.vocabulary import tokenizer_for
@@ -138,6 +138,8 @@ def batches(
         cut = [some[place : place + config.batch] for place in range(0, len(some), config.batch)]
         for number in rng.permutation(len(cut)):
             chosen = cut[number]
+            for one in chosen:
+                tokenizer.remember((*one.prompt, *one.answer))
             tokens_BT, places_BT = tokenizer.prompts([one.prompt for one in chosen], config.length, cut=True)
             yield tokens_BT, places_BT, tokenizer.answers([one.answer for one in chosen])
 
@@ -184,6 +186,8 @@ def _identity(data: P5Data, config: P5Config, seed: int, tokenizer: P5Tokenizer)
     digest = sha256(json.dumps([asdict(config), seed, tokenizer.index.tokens], sort_keys=True).encode())
     digest.update(tokenizer.text.to_str().encode())
     digest.update(np.ascontiguousarray(tokenizer.index.codes_NC).tobytes())
+    if config.checkpoint:
+        digest.update(checkpoint_digest(Path(config.checkpoint)).encode())
     for one in fields(P5Data):
         value = getattr(data, one.name)
         is_array = isinstance(value, np.ndarray)

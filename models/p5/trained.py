@@ -30,6 +30,7 @@ from models.p5.questions import Asker, ItemStars, worded
 from models.p5.templates import Family, Task, Template, templates_of
 from models.p5.tokens import UNKNOWN, P5Tokenizer
 from models.p5.trie import Trie
+from models.p5.vocabulary import words_of_prompts
 from models.p5.words import Words
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class P5:
         device: Device | None,
     ) -> "P5":
         device = device or best_device()
+        tokenizer = tokenizer.without_memory()
+        tokenizer.remember(words_of_prompts(asker))
         model = model.to(device.name).eval()
         trie = Trie.of(tokenizer.item_tokens_NC, ends=False).to(torch.device(device.name))
         text_tokens = frozenset(range(UNKNOWN + 1, tokenizer.text.get_vocab_size()))
@@ -201,7 +204,7 @@ class P5:
             for name, digest in said["parts"].items():
                 if sha256(parts[name]).hexdigest() != digest:
                     raise BundleRefused(f"{name}: is not the one that P5 was saved with; train again")
-            config = configured({**said["config"], "checkpoint": ""})
+            config = configured(said["config"])
             index = item_index.from_parts(parts)
             tokenizer = P5Tokenizer(Tokenizer.from_str(parts[_TOKENIZER].decode()), index, said["n_text"])
             model = _loaded(from_shape(said["shape"], whole_words=config.whole_words), load(parts[_WEIGHTS]))

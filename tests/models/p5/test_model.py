@@ -4,11 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from toy_p5_checkpoint import t5_folder
 from toy_p5_model import tiny
-from transformers import BertConfig, T5Config, T5ForConditionalGeneration
+from transformers import BertConfig, T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from features.errors import WeightsRefused
-from models.p5.model import PLACES, P5Model, from_shape, new_model, shape_of, text_vocabulary
+from models.p5.model import PLACES, P5Model, checkpoint_digest, from_shape, new_model, shape_of, text_vocabulary
 
 TOKENS = torch.tensor([[5, 6, 7, 1], [8, 9, 1, 0]])
 PLACES_OF = torch.tensor([[1, 1, 2, 0], [1, 2, 0, 0]])
@@ -85,3 +87,47 @@ def test_a_folder_that_is_no_t5_is_refused_with_what_it_is(tmp_path: Path) -> No
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(WeightsRefused, match="its weights cannot be loaded"):
         new_model(tiny(checkpoint=str(tmp_path)), 40)
+
+
+def test_an_output_layer_apart_from_the_embeddings_is_kept(tmp_path: Path) -> None:
+    folder = t5_folder(tmp_path, own_output=True)
+    output = load_file(folder / "model.safetensors")["lm_head.weight"]
+    model = new_model(tiny(checkpoint=str(folder), whole_words=False), 215).eval()
+    torch.testing.assert_close(model.t5.lm_head.weight[:210], output)
+    assert model.t5.decoder.embed_tokens.weight is model.t5.encoder.embed_tokens.weight is model.t5.shared.weight
+    copy = from_shape(json.loads(json.dumps(shape_of(model))), whole_words=False).eval()
+    copy.load_state_dict(model.state_dict())
+    assert copy.t5.lm_head.weight is not copy.t5.shared.weight
+    assert copy.t5.decoder.embed_tokens.weight is copy.t5.encoder.embed_tokens.weight is copy.t5.shared.weight
+    losses = [one.loss(TOKENS, PLACES_OF, ANSWERS, torch.float32).item() for one in (model, copy)]
+    assert losses[0] == losses[1]
+    assert shape_of(copy) == shape_of(model)
+    assert not model.t5.config.scale_decoder_outputs
+
+
+def test_a_shape_says_nothing_of_an_output_layer_that_is_not_apart() -> None:
+    assert "own_output" not in shape_of(made())
+
+
+def test_a_checkpoint_of_any_dtype_is_trained_in_float32(tmp_path: Path) -> None:
+    model = new_model(tiny(checkpoint=str(t5_folder(tmp_path, dtype=torch.bfloat16))), 215)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_a_checkpoint_without_a_decoder_is_refused(tmp_path: Path) -> None:
+    T5EncoderModel.from_pretrained(t5_folder(tmp_path)).save_pretrained(tmp_path)
+    with pytest.raises(WeightsRefused, match=r"weights of a T5 are missing, such as decoder\."):
+        new_model(tiny(checkpoint=str(tmp_path)), 215)
+
+
+def test_a_checkpoints_digest_is_of_what_its_files_hold(tmp_path: Path) -> None:
+    first, same, other = (
+        checkpoint_digest(t5_folder(tmp_path / name, seed=seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert first == same != other
+    (tmp_path / "a" / "README.md").write_text("more")
+    assert checkpoint_digest(tmp_path / "a") == first
+    (tmp_path / "a" / "tokenizer.json").write_text("{}")
+    assert checkpoint_digest(tmp_path / "a") != first
+    with pytest.raises(WeightsRefused, match=r"no config\.json"):
+        checkpoint_digest(tmp_path)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from toy_p5 import tastes
+from toy_p5_checkpoint import t5_folder
 from toy_p5_model import tiny
 
 from features.errors import BundleRefused, UnknownName
@@ -67,3 +68,12 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest | {"seed": 5}))
     with pytest.raises(BundleRefused, match="something else"):
         P5Store(tmp_path).get(*given(), CUT, CONFIG, 0)
+
+
+def test_a_model_of_a_checkpoint_that_has_other_weights_since_is_not_taken(tmp_path: Path) -> None:
+    config = tiny(checkpoint=str(t5_folder(tmp_path / "t5")), epochs=1)
+    first = P5Store(tmp_path, may_train=True).get(*given(), CUT, config, 0)
+    assert P5Store(tmp_path).get(*given(), CUT, config, 0).parts("x") == first.parts("x")
+    t5_folder(tmp_path / "t5", seed=2)
+    with pytest.raises(UnknownName, match="no P5 was trained"):
+        P5Store(tmp_path).get(*given(), CUT, config, 0)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from features.errors import InvalidInput
 from models.p5.item_index import ItemIndex
-from models.p5.tokens import END, UNKNOWN, P5Tokenizer, trained_on
+from models.p5.tokens import END, LONGEST, REMEMBERED, UNKNOWN, P5Tokenizer, trained_on
 
 TEXTS = ["Toy Story (1995)", "Star Wars (1977)", "stars: 3.6 on average", "Will the user like it? yes no"] * 30
 INDEX = ItemIndex(("<a>", "<b>", "<c>"), np.array([[0, 1], [0, 2], [2, -1]], np.int32))
@@ -70,6 +70,27 @@ def test_answers_of_items_have_no_end_and_texts_have(tokenizer: P5Tokenizer) -> 
         [first, first + 1, first, first + 2],
         [*yes, END, *[0] * (3 - len(yes))],
     ]
+
+
+def test_only_the_words_it_was_told_to_are_remembered_short_ones_and_a_bounded_number() -> None:
+    tokenizer = P5Tokenizer(_TEXT, INDEX)
+    tokenizer.prompts([["secret", "word"]], 99, cut=True)
+    tokenizer.answers([["private"]])
+    assert not tokenizer._pieces
+    tokenizer.remember(["story", 1, "a" * LONGEST, "b" * (LONGEST + 1)])
+    assert [*tokenizer._pieces] == ["story", "a" * LONGEST]
+    assert tokenizer.pieces("story") == P5Tokenizer(_TEXT, INDEX).pieces("story")
+    tokenizer.remember(map(str, range(REMEMBERED + 9)))
+    assert len(tokenizer._pieces) == REMEMBERED
+
+
+def test_without_memory_it_writes_the_same_tokens() -> None:
+    tokenizer = P5Tokenizer(_TEXT, INDEX, 210)
+    tokenizer.remember(["secret"])
+    other = tokenizer.without_memory()
+    assert not other._pieces
+    assert other.text.to_str() == tokenizer.text.to_str()
+    assert other.encode(["secret", "Toy", 0]) == tokenizer.encode(["secret", "Toy", 0])
 
 
 _TEXT = trained_on(TEXTS, 200)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from toy_p5 import by_hand, read, tastes
+from toy_p5_checkpoint import t5_folder
 from toy_p5_model import CPU, ITEMS, ringed, tiny
 
-from features.errors import InvalidInput
+from features.errors import InvalidInput, WeightsRefused
 from features.frames import ordered
 from models.p5.corpus import Corpus
 from models.p5.data import P5Data, save_data
@@ -148,3 +149,19 @@ def test_it_runs_from_a_file_of_tensors_alone(tmp_path: Path) -> None:
     assert said["epoch"] == 1
     weights = load_file(tmp_path / "out" / "weights.safetensors")
     assert weights["t5.shared.weight"].shape[0] > ITEMS
+
+
+def test_a_training_is_not_taken_up_once_its_t5_checkpoint_has_other_weights(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    config = tiny(checkpoint=str(t5_folder(tmp_path / "t5")), epochs=1)
+    first = train(ringed(), config, checkpoint=checkpoint, device=CPU)
+    assert train(ringed(), config, checkpoint=checkpoint, device=CPU).curves == first.curves
+    t5_folder(tmp_path / "t5", seed=2)
+    with pytest.raises(InvalidInput, match="is of another training"):
+        train(ringed(), config, checkpoint=checkpoint, device=CPU)
+
+
+def test_a_tokenizer_of_more_ids_than_the_checkpoint_has_is_refused(tmp_path: Path) -> None:
+    config = tiny(checkpoint=str(t5_folder(tmp_path, vocabulary=20)), epochs=1)
+    with pytest.raises(WeightsRefused, match="a vocab_size of 20; name a folder whose files belong together"):
+        train(ringed(), config, device=CPU)

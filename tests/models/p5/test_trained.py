@@ -1,8 +1,12 @@
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from toy_p5_checkpoint import t5_folder
 from toy_p5_model import CPU, ITEMS, ringed, tiny
 
 from features.errors import BundleRefused, InvalidInput
@@ -101,3 +105,31 @@ def test_weights_that_are_not_finite_are_refused(p5: P5) -> None:
         broken.model.t5.shared.weight[0, 0] = torch.nan
     with pytest.raises(BundleRefused, match="not finite"):
         P5.from_parts(broken.parts("digest"), "digest", ITEMS, CPU)
+
+
+@pytest.mark.parametrize(
+    "made", [{}, {"own_output": True}, {"dtype": torch.bfloat16}], ids=["tied", "own output", "bfloat16"]
+)
+def test_what_was_trained_from_a_checkpoint_is_saved_and_loaded_without_its_folder(
+    tmp_path: Path, made: dict[str, Any]
+) -> None:
+    config = tiny(checkpoint=str(t5_folder(tmp_path / "t5", **made)), epochs=1)
+    trained = train(ringed(), config, device=CPU)
+    p5 = P5.of(config, trained.tokenizer, trained.model, Corpus(ringed(), config.mix), {"seed": 0}, CPU)
+    parts = p5.parts("digest")
+    shutil.rmtree(tmp_path / "t5")
+    again = P5.from_parts(parts, "digest", ITEMS, CPU)
+    assert again.parts("digest") == parts
+    assert again.config == config
+    (rows_BR, values_BR), (again_BR, said_BR) = p5.generate([[3, 4, 5]]), again.generate([[3, 4, 5]])
+    assert rows_BR.tolist() == again_BR.tolist()
+    np.testing.assert_allclose(values_BR, said_BR, atol=1e-4)  # where weights lie in memory decides the last digits
+
+
+def test_what_users_write_is_not_remembered_and_what_prompts_are_made_of_is(p5: P5) -> None:
+    before = dict(p5.tokenizer._pieces)
+    p5.read([["secret", "words"]], cut=True)
+    with pytest.raises(InvalidInput):
+        p5.read([["secret"] * 2000])
+    assert p5.tokenizer._pieces == before
+    assert before.keys() >= {word for word in _prompt(p5) if isinstance(word, str)}
