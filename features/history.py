@@ -55,6 +55,14 @@ class UserHistory:
         """The events, oldest first."""
         return decode(self.user, self.encoded)
 
+    @property
+    def oldest(self) -> float | None:
+        """The time of the oldest event, epoch seconds; None when there is none."""
+        if not self.encoded:
+            return None
+        (length,) = _COUNT.unpack_from(self.encoded, len(self.encoded) - _COUNT.size)
+        return float(_HEAD.unpack_from(self.encoded, len(self.encoded) - length)[1])
+
     def recent_items(self, most: int) -> tuple[ItemId, ...]:
         """The items of the newest `most` events that have one, oldest first; repeated as they occurred."""
         return recent_items(self.encoded, most)

@@ -37,6 +37,8 @@ class Query:
     id: the recommendation's. list_removed: whether to say which items were removed, and not only how many.
     times_L, values_L: epoch seconds and ratings (NaN for none) of the history, or None when they are not known.
     vector_D: the user's vector of the pipeline's model, already encoded from this history; None to have it encoded.
+    oldest: the time of the oldest event of the whole history, epoch seconds; None when that is not known, or older ones
+    may have made room for new ones.
     generated: what the pipeline's generator found for this history; None to have it found, which takes far longer than
     all the rest; NOT_GENERATED to do without.
     """
@@ -55,6 +57,7 @@ class Query:
     values_L: NDArray[np.float32] | None = None
     vector_D: NDArray[np.float32] | None = None
     generated: Generated | None = None
+    oldest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

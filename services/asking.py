@@ -21,8 +21,9 @@ from models.p5.templates import Family
 from models.vocabulary import Vocabulary
 from services.results import Key
 from services.served import Answering, Served
-from services.tasking import EVENTS_MOST, Tasks, oldest
+from services.tasking import Tasks
 
+EVENTS_MOST: Final = 10_000  # that a history may be set to keep
 NO_P5: Final = (
     "no P5 is in use, and questions are its part; `tasteprint train p5` trains one, and `tasteprint models promote` "
     "puts it into use"
@@ -92,9 +93,11 @@ class Asking:
             history = UserHistory(user)
             problems = (*problems, f"answered without the user's history: {error}")
         key = Key(user, served.bundle.name, question.family, orjson.dumps(astuple(question)))
-        ask = _ask_of(question, history, served)
-        served.answerer.check(ask)
-        answer = self._tasks.ask(key, ask, history.as_of, oldest(history), keep=not problems)
+        answer = None if problems else self._tasks.at_hand(key, history.as_of)
+        if answer is None:
+            ask = _ask_of(question, history, served)
+            served.answerer.check(ask)
+            answer = self._tasks.ask(key, ask, history.as_of, history.oldest, keep=not problems)
         as_of = None if history.as_of is None else str(history.as_of)
         return Pending(question, served, as_of, problems, answer)
 

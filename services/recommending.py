@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from features.errors import StoreUnavailable
 from features.events import Event, ItemId, UserId
 from features.history import UserHistory, encode, seen_items
+from features.history import count as count_events
 from features.profile import Position, UserVector
 from features.profiles import CircuitBreaker, ProfileStore
 from models.catalogue import Catalogue
@@ -64,6 +65,7 @@ class _Known:
     times_L: NDArray[np.float64] | None = None
     values_L: NDArray[np.float32] | None = None
     vector_D: NDArray[np.float32] | None = None
+    oldest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Recommender:
                 who.times_L,
                 who.values_L,
                 who.vector_D,
+                oldest=who.oldest,
             )
             for ask, who in zip(asks, known, strict=True)
         ]
@@ -192,11 +195,12 @@ class Recommender:
         else:
             history, vector = read
         as_of = history.as_of
+        oldest = history.oldest if count_events(history.encoded) < self._history_limit else None
         if not encodes:
-            return _Known(history.recent_items(HISTORY_LENGTH), history.seen, as_of)
+            return _Known(history.recent_items(HISTORY_LENGTH), history.seen, as_of, oldest=oldest)
         items, times_L, values_L = history.recent_events(HISTORY_LENGTH)
         vector_D = vector.vector_D if vector is not None and vector.as_of == history.as_of else None
-        return _Known(items, history.seen, as_of, (), times_L, values_L, vector_D)
+        return _Known(items, history.seen, as_of, (), times_L, values_L, vector_D, oldest)
 
     def _recommend(self, current: Pipeline, asks: Sequence[Ask], queries: Sequence[Query]) -> list[_Answered]:
         """Each ask's answer, by the pipeline of its variant when an experiment is on."""

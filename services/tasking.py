@@ -9,16 +9,16 @@ Questions wait for their answers, which are kept until the history moves on.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Condition
 from threading import Event as Signal
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from features.errors import InvalidInput, LogUnavailable, Overloaded, StoreUnavailable
 from features.events import ERASURE_START, Erasure, UserId, parse_record
-from features.history import UserHistory
 from features.profile import Position
 from features.profiles import ProfileStore
 from models.p5.asks import Answer, Ask
@@ -36,8 +36,11 @@ QUESTIONS_MOST: Final = 256
 LISTS_MOST: Final = 10_000  # that may wait; one more is left to the next time that it is missed
 POLL_SECONDS: Final = 0.02  # between two looks at whether the ingest has come to an event
 PATIENCE_SECONDS: Final = 10.0  # with the ingest, for one event
-EVENTS_MOST: Final = 10_000  # that a history may be set to keep
+ENDED: Final = "questions are not answered here any more; ask again later"
 LISTS: Final = "generated"  # the family of a key that is no question's
+
+Asked = TypeVar("Asked")
+Made = TypeVar("Made")
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +123,7 @@ class Tasks:
         self._changed = Condition()
         self._questions: deque[_Question] = deque()
         self._wanted: dict[Key, _Wanted] = {}
+        self._ended = False
 
     def use(self, workers: Mapping[str, TaskWorker]) -> None:
         """The workers of the models that answer from now on, by name; what others have made is dropped."""
@@ -136,22 +140,28 @@ class Tasks:
                 self._on_lists(one.state)
         return found
 
+    def at_hand(self, key: Key, as_of: Position | None) -> Future[Answer] | None:
+        """The answer of before, when it has seen as much as the history that has this stamp."""
+        kept = self.results.fresh(key, as_of)
+        if kept is None:
+            return None
+        self._on_answers(1, 0)
+        done: Future[Answer] = Future()
+        done.set_result(kept.value)
+        return done
+
     def ask(
         self, key: Key, ask: Ask, as_of: Position | None, oldest: float | None, *, keep: bool = True
     ) -> Future[Answer]:
-        """The answer to come; one of before when it has seen as much.
+        """The answer to come.
 
         as_of, oldest: of the history that the ask is made of, as in `Result`. keep: whether the answer may serve again.
-        Raises Overloaded when too much waits.
+        Raises Overloaded when too much waits, and when `run` has ended.
         """
-        kept = self.results.fresh(key, as_of) if keep else None
-        if kept is not None:
-            self._on_answers(1, 0)
-            done: Future[Answer] = Future()
-            done.set_result(kept.value)
-            return done
         question = _Question(key, ask, as_of, oldest, keep)
         with self._changed:
+            if self._ended:
+                raise Overloaded(ENDED)
             if len(self._questions) >= self._questions_most:
                 raise Overloaded(f"{self._questions_most} questions wait for {key.model}; ask again later")
             self._questions.append(question)
@@ -168,16 +178,27 @@ class Tasks:
                     self._want(key, record.position)
 
     def run(self, stop: Signal) -> None:
-        """Works until `stop` is set, questions first."""
-        while not stop.is_set():
+        """Works until `stop` is set, questions first; what still waits then is refused."""
+        try:
+            while not stop.is_set():
+                with self._changed:
+                    if not self._questions and not self._wanted:
+                        self._changed.wait(0.05)
+                    questions = [self._questions.popleft() for _ in range(min(AT_ONCE, len(self._questions)))]
+                try:
+                    if questions:
+                        self._answer(questions)
+                    elif self._wanted and not self._make_lists():
+                        stop.wait(POLL_SECONDS)
+                except Exception as error:
+                    logger.exception("work for P5 failed, going on with the next")
+                    _refuse(questions, error)
+                    stop.wait(POLL_SECONDS)
+        finally:
             with self._changed:
-                if not self._questions and not self._wanted:
-                    self._changed.wait(0.05)
-                questions = [self._questions.popleft() for _ in range(min(AT_ONCE, len(self._questions)))]
-            if questions:
-                self._answer(questions)
-            elif self._wanted and not self._make_lists():
-                stop.wait(POLL_SECONDS)
+                self._ended = True
+                _refuse(self._questions, Overloaded(ENDED))
+                self._questions.clear()
 
     def _list(self, model: str, query: Query) -> List:
         if not query.history:
@@ -189,7 +210,7 @@ class Tasks:
         if result is not None and _has_seen(result.as_of, query.as_of):
             return List(result.value, "fresh")
         self._want(key, query.as_of)
-        if result is None:
+        if result is None or _is_of_erased(result, query):
             return List(NOT_GENERATED, "missing", "answered without P5, whose list for this user is being made")
         return List(result.value, "stale", f"answered with P5's list as of {result.as_of}; a newer one is being made")
 
@@ -216,15 +237,16 @@ class Tasks:
             model = questions[0].key.model
             some = [one for one in questions if one.key.model == model and one.future.set_running_or_notify_cancel()]
             questions = [one for one in questions if one.key.model != model]
-            try:
-                answers = self._worker(model).answer([one.ask for one in some])
-            except Exception as error:
-                logger.exception("%d questions could not be answered", len(some))
-                for one in some:
-                    one.future.set_exception(error)
+            worker = self._workers.get(model)
+            if worker is None:
+                _refuse(some, Overloaded(f"{model} has just been replaced; ask again"))
                 continue
-            self._on_answers(0, len(some))
+            answers = _made(worker.answer, [one.ask for one in some])
+            self._on_answers(0, sum(not isinstance(answer, Exception) for answer in answers))
             for one, answer in zip(some, answers, strict=True):
+                if isinstance(answer, Exception):
+                    one.future.set_exception(answer)
+                    continue
                 if one.keep:
                     self._keep(one.key, Result(answer, one.as_of, one.oldest))
                 one.future.set_result(answer)
@@ -253,24 +275,14 @@ class Tasks:
             elif history.encoded and self.results.fresh(key, history.as_of) is None:
                 ready.append(key)
         queries = [replace(query_of(histories[key]), seen=histories[key].seen) for key in ready]
-        try:
-            made = worker.generate(queries) if queries else []
-        except Exception:
-            logger.exception("lists of %d users could not be made", len(queries))
-            return True
-        for key, generated in zip(ready, made, strict=True):
-            self._keep(key, Result(generated, histories[key].as_of, oldest(histories[key])))
+        for key, generated in zip(ready, _made(worker.generate, queries), strict=True):
+            if not isinstance(generated, Exception):
+                self._keep(key, Result(generated, histories[key].as_of, histories[key].oldest))
         return bool(ready)
 
     def _keep(self, key: Key, result: Result) -> None:
         if key.model in self._workers:
             self.results.put(key, result)
-
-    def _worker(self, model: str) -> TaskWorker:
-        worker = self._workers.get(model)
-        if worker is None:
-            raise Overloaded(f"{model} has just been replaced; ask again")
-        return worker
 
 
 def _has_seen(made: Position | None, read: Position | None) -> bool:
@@ -278,7 +290,25 @@ def _has_seen(made: Position | None, read: Position | None) -> bool:
     return made == read or (made is not None and read is not None and made.covers(read))
 
 
-def oldest(history: UserHistory) -> float | None:
-    """The time of the oldest event of a history, epoch seconds; None when it has none."""
-    _, times_L, _ = history.recent_events(EVENTS_MOST)
-    return float(times_L[0]) if len(times_L) else None
+def _is_of_erased(result: Result, query: Query) -> bool:
+    """Whether a list was made of events that the profile has lost, though it had room for them: an erasure that the log
+    has yet to tell of."""
+    return result.oldest is not None and query.oldest is not None and result.oldest < query.oldest
+
+
+def _made(work: Callable[[Sequence[Asked]], Sequence[Made]], asked: Sequence[Asked]) -> list[Made | Exception]:
+    """What comes of each; when all together fail, each alone, so that nobody pays for another's."""
+    if not asked:
+        return []
+    try:
+        return [made for _, made in zip(asked, work(asked), strict=True)]
+    except Exception as error:
+        logger.exception("%s of %d failed", getattr(work, "__name__", "work"), len(asked))
+        return [error] if len(asked) == 1 else [made for one in asked for made in _made(work, [one])]
+
+
+def _refuse(questions: Iterable[_Question], error: Exception) -> None:
+    """The error to everybody who still waits."""
+    for one in questions:
+        with suppress(InvalidStateError):  # it is answered, or whoever asked has gone
+            one.future.set_exception(error)

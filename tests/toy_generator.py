@@ -51,15 +51,17 @@ class ToyGenerator:
 
 
 class ToyAnswerer:
-    """asked: every question. Of an item it says twice its row; of candidates it takes the greatest; next come the rows
-    from 0 that were not seen. Templates end in its family's name.
+    """asked, checked: every question. Of an item it says twice its row; of candidates it takes the greatest; next come
+    the rows from 0 that were not seen. Templates end in its family's name.
     """
 
     def __init__(self, items: int) -> None:
         self.items = items
         self.asked: list[Ask] = []
+        self.checked: list[Ask] = []
 
     def check(self, ask: Ask) -> None:
+        self.checked.append(ask)
         if ask.template is not None and not ask.template.startswith(ask.family):
             raise InvalidInput("template", f"{ask.template!r} was given")
 

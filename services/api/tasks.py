@@ -1,19 +1,22 @@
 """Questions to P5 about a user: stars for an item, next items, a reason, a review's headline, a choice."""
 
 import asyncio
+from concurrent.futures import Future
 from typing import Annotated, Any, ClassVar, Final
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from features.errors import InvalidInput
+from features.errors import InvalidInput, Overloaded
 from features.events import ItemId, UserId
 from features.wire import ID_LENGTH, FiniteNumber, Id, parse_one
+from models.p5.asks import Answer
 from services.api.bodies import answers, described, read_body
 from services.asking import NO_P5, Question
 from services.serving import Serving
 
 TEXT_MOST: Final = 4000  # characters of a review
+ANSWER_SECONDS: Final = 30.0  # that a question waits
 
 UserPath = Annotated[str, Path(min_length=1, max_length=ID_LENGTH)]
 TemplateId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64)]
@@ -142,7 +145,7 @@ def _add(routes: APIRouter, serving: Serving, task: type[Task]) -> None:
     async def answer(request: Request, user_id: UserPath) -> Response:
         body = parse_one(adapter, await read_body(request, serving.settings.body_bytes) or b"{}")
         pending = await asyncio.to_thread(serving.asking.ask, UserId(user_id), body.question())
-        said = await asyncio.wrap_future(pending.answer)
+        said = await in_time(pending.answer)
         return Response(serving.asking.encode(pending, said), media_type="application/json")
 
     routes.add_api_route(
@@ -155,6 +158,15 @@ def _add(routes: APIRouter, serving: Serving, task: type[Task]) -> None:
         openapi_extra=described(task),
         responses=answers(_example(task)) | _NO_P5,
     )
+
+
+async def in_time(answer: Future[Answer], seconds: float = ANSWER_SECONDS) -> Answer:
+    """The answer when it comes. Raises Overloaded when it does not come in time; it is not worked on then, unless it
+    already is."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(answer), seconds)
+    except TimeoutError:
+        raise Overloaded(f"no answer came within {seconds:g} seconds; ask again later") from None
 
 
 def _example(task: type[Task]) -> dict[str, Any]:

@@ -54,6 +54,12 @@ def test_the_fold_is_what_the_oracle_says(given_events: list[Event], limit: int,
     assert list(fold(given_events, limit, erased_at)) == oracle(given_events, limit, erased_at)
 
 
+@given(events(), st.integers(1, 8))
+def test_the_oldest_event_is_found_without_reading_the_others(given_events: list[Event], limit: int) -> None:
+    kept = fold(given_events, limit)
+    assert UserHistory(USER, encode(given_events, limit)).oldest == (kept[0].at if kept else None)
+
+
 @given(events(), st.integers(1, 8), st.randoms(use_true_random=False))
 def test_order_repetition_and_batching_do_not_change_the_bytes(
     given_events: list[Event], limit: int, chance: random.Random

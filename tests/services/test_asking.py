@@ -172,6 +172,16 @@ def test_an_answer_is_kept_until_the_history_moves_on_or_something_else_is_asked
     assert len(answers) == before + 5
 
 
+def test_an_answer_that_is_at_hand_is_given_without_a_look_at_the_question(
+    asking: Asking, store: ProfileStore, served: Served
+) -> None:
+    chose(store, "i3")
+    first = answered(asking, Question("rating", ItemId("i7")))
+    checks = len(served.answerer.checked)
+    assert answered(asking, Question("rating", ItemId("i7"))) == first
+    assert len(served.answerer.checked) == checks
+
+
 @pytest.mark.parametrize(
     ("question", "field"),
     [

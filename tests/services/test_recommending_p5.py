@@ -108,6 +108,19 @@ def test_each_user_gets_the_list_that_is_at_hand_and_is_told_when_it_is_not_fres
     assert [query.as_of for query in asked] == [None, Position("log", 0, 3)]
 
 
+def test_a_query_says_how_old_the_history_is_as_long_as_nothing_has_fallen_out_of_it(
+    make: Callable[..., Recommender], store: ProfileStore
+) -> None:
+    recommender = make()  # whose histories hold six events
+    seen = []
+    for count in range(1, 7):
+        event = Event(EventId(f"e{count}"), ANN, ItemId("alien"), "view", None, NOW + count)
+        store.apply([UserBatch(user_digest(ANN), Position("log", 0, count), [event])])
+        recommender.answer([Ask(ANN)])
+        seen += [query.oldest for query in recommender.pipeline.asked]
+    assert seen == [NOW + 1] * 5 + [None]
+
+
 def test_where_nothing_makes_lists_the_answer_does_without_and_says_so(make: Callable[..., Recommender]) -> None:
     default = Recommender.__init__.__defaults__[-1]
     recommender = make(lists=default)

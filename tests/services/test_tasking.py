@@ -33,7 +33,8 @@ ANN, BOB, NOBODY = UserId("ann"), UserId("bob"), UserId("nobody")
 
 class ToyWorker:
     """Finds the item that a history ends with, once more, marked; answers with the item it was asked of. `open` lets
-    it go on; `batches` says how much was asked at a time, and of whom."""
+    it go on; `batches` says how much was asked at a time, and of whom. It fails when it is broken, and of what is in
+    `fails`: items, and users."""
 
     def __init__(self) -> None:
         self.open = Signal()
@@ -41,6 +42,7 @@ class ToyWorker:
         self.entered = Signal()
         self.batches: list[tuple[str, list[object]]] = []
         self.broken = False
+        self.fails: set[object] = set()
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
         self._enter("answer", [ask.item for ask in asks])
@@ -54,7 +56,7 @@ class ToyWorker:
         self.batches.append((what, asked))
         self.entered.set()
         assert self.open.wait(20)
-        if self.broken:
+        if self.broken or self.fails.intersection(asked):
             raise ValueError("the model is broken")
 
     @property
@@ -97,7 +99,7 @@ def chose(store: ProfileStore, user: UserId, item: str, offset: int, at: float |
     event = Event(EventId(f"{user}-{offset}"), user, ItemId(item), "view", None, NOW + offset if at is None else at)
     store.apply([UserBatch(user_digest(user), Position("log", 0, offset), [event])])
     [history] = store.read([user])
-    return Query(user, history.recent_items(50), history.seen, as_of=history.as_of)
+    return Query(user, history.recent_items(50), history.seen, as_of=history.as_of, oldest=history.oldest)
 
 
 def record(user: UserId, item: str, offset: int) -> Record:
@@ -239,7 +241,8 @@ def test_questions_that_wait_are_answered_together_and_before_lists(
 def test_an_answer_is_kept_until_the_history_moves_on(tasks: Tasks, worker: ToyWorker, told: list[object]) -> None:
     before, after = Position("log", 0, 3), Position("log", 0, 4)
     for as_of in (before, before, after, after):
-        assert tasks.ask(key(), ask(5), as_of, NOW).result(20).stars == 5.0
+        answer = tasks.at_hand(key(), as_of) or tasks.ask(key(), ask(5), as_of, NOW)
+        assert answer.result(20).stars == 5.0
         wait_until(lambda as_of=as_of: tasks.results.fresh(key(), as_of))
     assert worker.answers == [[5], [5]]
     assert told == [(0, 1), (1, 0), (0, 1), (1, 0)]
@@ -258,6 +261,76 @@ def test_a_question_that_fails_says_so_to_those_who_asked_and_to_nobody_else(tas
         tasks.ask(key(), ask(5), None, None).result(20)
     worker.broken = False
     assert tasks.ask(key(), ask(5), None, None).result(20).stars == 5.0
+
+
+def test_a_question_that_fails_takes_none_along_that_were_asked_with_it(
+    tasks: Tasks, worker: ToyWorker, told: list[object]
+) -> None:
+    worker.fails = {2}
+    worker.open.clear()
+    tasks.ask(key(asked=b"0"), ask(0), None, None)
+    assert worker.entered.wait(20)
+    one, bad, other = (tasks.ask(key(asked=b"%d" % item), ask(item), None, None) for item in (1, 2, 3))
+    worker.open.set()
+    with pytest.raises(ValueError, match="broken"):
+        bad.result(20)
+    assert (one.result(20).stars, other.result(20).stars) == (1.0, 3.0)
+    assert worker.answers == [[0], [1, 2, 3], [1], [2], [3]]
+    assert told == [(0, 1), (0, 2)]
+
+
+def test_a_list_that_cannot_be_made_takes_none_along(tasks: Tasks, store: ProfileStore, worker: ToyWorker) -> None:
+    worker.fails = {BOB}
+    worker.open.clear()
+    tasks.ask(key(), ask(0), None, None)
+    assert worker.entered.wait(20)
+    queries = [chose(store, user, "alien", offset) for offset, user in enumerate((ANN, BOB, UserId("cem")))]
+    tasks.lists("m1", queries)
+    worker.open.set()
+    wait_until(lambda: state_without_asking(tasks, queries[0]) and state_without_asking(tasks, queries[2]))
+    assert not state_without_asking(tasks, queries[1])
+
+
+def test_what_nobody_foresaw_fails_those_who_wait_for_it_and_the_work_goes_on(
+    store: ProfileStore, worker: ToyWorker
+) -> None:
+    failures = [RuntimeError("counting failed")]
+
+    def tell(kept: int, made: int) -> None:
+        if failures:
+            raise failures.pop()
+
+    tasks, stop = Tasks(store, on_answers=tell), Signal()
+    tasks.use({"m1": worker})
+    thread = Thread(target=tasks.run, args=(stop,))
+    thread.start()
+    try:
+        with pytest.raises(RuntimeError, match="counting failed"):
+            tasks.ask(key(), ask(5), None, None).result(20)
+        assert tasks.ask(key(), ask(5), None, None).result(20).stars == 5.0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_list_of_a_damaged_history_ends_nothing(tasks: Tasks, store: ProfileStore) -> None:
+    query = chose(store, ANN, "alien", 3)
+    store._client.set(store._keys(user_digest(ANN))[0], b"\0\1\xff")
+    tasks.lists("m1", [query])
+    assert tasks.ask(key(), ask(5), None, None).result(20).stars == 5.0
+    wait_until(lambda: state(tasks, chose(store, BOB, "brazil", 4)) == "fresh")
+
+
+def test_what_waits_when_the_work_ends_is_refused(store: ProfileStore) -> None:
+    tasks, stop = Tasks(store), Signal()
+    waits, gone = (tasks.ask(key(asked=b"%d" % item), ask(item), None, None) for item in (1, 2))
+    gone.cancel()
+    stop.set()
+    tasks.run(stop)
+    with pytest.raises(Overloaded, match="not answered here any more"):
+        waits.result(0)
+    with pytest.raises(Overloaded, match="not answered here any more"):
+        tasks.ask(key(), ask(5), None, None)
 
 
 def test_whoever_has_gone_is_not_answered(tasks: Tasks, worker: ToyWorker) -> None:
@@ -322,6 +395,31 @@ def test_nothing_is_left_of_an_erased_user(
     wait_until(lambda: state(tasks, after) == "fresh")
     assert tasks.lists("m1", [after])[0].generated.items == ("after dune",)
     assert len(tasks.results) == 1
+
+
+def test_a_list_of_erased_events_is_not_used_even_before_the_log_has_told_of_the_erasure(
+    tasks: Tasks, store: ProfileStore, worker: ToyWorker, erased: Callable[[UserId, float], None]
+) -> None:
+    query = chose(store, ANN, "alien", 3)
+    wait_until(lambda: state(tasks, query) == "fresh")
+    worker.open.clear()
+    erased(ANN, NOW + 100)
+    after = chose(store, ANN, "dune", 10_300)
+    [found] = tasks.lists("m1", [after])
+    assert (found.generated, found.state) == (NOT_GENERATED, "missing")
+    worker.open.set()
+    wait_until(lambda: state(tasks, after) == "fresh")
+    assert tasks.lists("m1", [after])[0].generated.items == ("after dune",)
+
+
+def test_a_list_made_of_events_that_made_room_for_newer_ones_is_used_while_it_is_old(
+    tasks: Tasks, store: ProfileStore, worker: ToyWorker
+) -> None:
+    query = chose(store, ANN, "alien", 3)
+    wait_until(lambda: state(tasks, query) == "fresh")
+    worker.open.clear()
+    full = Query(ANN, (ItemId("brazil"),), as_of=Position("log", 0, 4))  # nothing says how old its history is
+    assert state(tasks, full) == "stale"
 
 
 def test_a_list_under_way_when_its_user_is_erased_is_not_kept(

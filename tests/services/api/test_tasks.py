@@ -1,9 +1,15 @@
 """The routes of P5's tasks, where none is in use: what is wrong with a question is said first."""
 
+import asyncio
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
+from features.errors import Overloaded
+from models.p5.asks import Answer
+from models.p5.templates import Family, Task
+from services.api.tasks import in_time
 from tests.services.conftest import Running
 
 FAMILIES = ("rating", "sequential", "explanation", "review", "direct")
@@ -67,6 +73,27 @@ def test_an_id_with_an_escaped_name_of_a_task_is_nobodys(app: Running) -> None:
     response = app.client.delete("/v1/users/ann%2Ftasks%2Frating")
     assert response.status_code == 422
     assert response.json()["field"] == "user_id"
+
+
+def test_a_question_that_nobody_answers_is_given_up_in_time() -> None:
+    never: Future[Answer] = Future()
+    with pytest.raises(Overloaded, match=r"within 0\.01 seconds"):
+        asyncio.run(in_time(never, 0.01))
+    assert never.cancelled()
+
+
+def test_an_answer_that_comes_after_its_time_disturbs_nobody() -> None:
+    late: Future[Answer] = Future()
+    late.set_running_or_notify_cancel()
+    with pytest.raises(Overloaded):
+        asyncio.run(in_time(late, 0.01))
+    late.set_result(Answer(Family.RATING, Task.STARS, "rating-1"))
+
+
+def test_an_answer_that_comes_in_time_is_given() -> None:
+    answer: Future[Answer] = Future()
+    answer.set_result(Answer(Family.RATING, Task.STARS, "rating-1", stars=4.0))
+    assert asyncio.run(in_time(answer)).stars == 4.0
 
 
 def test_a_family_that_is_not_one_is_not_found(app: Running) -> None:
