@@ -233,7 +233,7 @@ def train_encoder(
     _report(train_and_register(settings, dataset, 0, encoder=configs[0], promote=promote), json=json)
 
 
-Preset = Annotated[str, typer.Option(help="tiny (seconds), small (minutes to an hour on two cores) or base (a GPU).")]
+Preset = Annotated[str, typer.Option(help="tiny (minutes), small (50 minutes on two cores) or base (a GPU).")]
 P5Config = Annotated[Path | None, typer.Option(help="A TOML file of P5's settings.")]
 
 

@@ -41,11 +41,12 @@ class Biases:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Biased:
-    """How far biases are off on some ratings. refitted: fitted on validation ratings too."""
+    """How far biases are off on some ratings. errors_X: fitted on validation ratings too, which P5's prompts tell of;
+    train_errors_X: fitted without them, as P5 is."""
 
     strength: float
+    train_errors_X: NDArray[np.float64]
     errors_X: NDArray[np.float64]
-    refitted_errors_X: NDArray[np.float64]
 
     def described(self) -> dict[str, float]:
         """The figures by name."""
@@ -53,7 +54,7 @@ class Biased:
             "rmse": rmse(self.errors_X),
             "mae": float(np.abs(self.errors_X).mean()),
             "strength": self.strength,
-            "refitted_rmse": rmse(self.refitted_errors_X),
+            "train_rmse": rmse(self.train_errors_X),
         }
 
 

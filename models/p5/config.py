@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 from features.errors import InvalidInput
@@ -34,7 +34,7 @@ class P5Config:
     heads: int = 4
     hidden: int = 256
     layers: int = 2
-    dropout: float = 0.1
+    dropout: float = 0.2
     vocabulary: int = 2000
     checkpoint: str = ""
     length: int = 384
@@ -81,19 +81,20 @@ class P5Config:
         return Mix(families, history=self.history, candidates=self.candidates, following=self.following)
 
 
-# tiny: seconds, for tests and notebooks. small: minutes to an hour on two cores. base: T5-small's shape, for a GPU.
+# tiny: a minute or two, for tests and notebooks. small: most of an hour on two cores. base: T5-small's shape.
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "tiny": {
         "dimensions": 32,
         "heads": 2,
         "hidden": 64,
         "layers": 1,
+        "dropout": 0.1,
         "vocabulary": 600,
         "history": 10,
         "candidates": 8,
         "epochs": 4,
     },
-    "small": {},
+    "small": {"minutes": 50.0},
     "base": {"dimensions": 512, "heads": 8, "hidden": 2048, "layers": 6, "history": 50, "batch": 256},
 }
 
@@ -108,13 +109,3 @@ def preset(name: str = "small") -> P5Config:
 def configured(settings: Mapping[str, Any], base: P5Config | None = None) -> P5Config:
     """The configuration with these fields set, from text or values. Raises InvalidInput that names the field."""
     return with_settings(base or P5Config(), settings, "P5")
-
-
-def differences(config: P5Config) -> dict[str, Any]:
-    """The fields that are not the default's."""
-    default = P5Config()
-    return {
-        one.name: getattr(config, one.name)
-        for one in fields(P5Config)
-        if getattr(config, one.name) != getattr(default, one.name)
-    }

@@ -4,12 +4,12 @@ The training part only: whoever builds it has cut off what is to be predicted.
 Shapes: E events, U users, V = U + 1, N items, R items that occur.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
@@ -82,14 +82,14 @@ _TEXTS: Final = ("titles", "categories", "reviews", "target_reviews")
 def save_data(data: P5Data, path: Path) -> None:
     """Writes everything to one safetensors file; the texts are JSON in arrays of bytes."""
     arrays = {name: np.ascontiguousarray(getattr(data, name)) for name in _ARRAYS}
-    texts = {name: np.frombuffer(orjson.dumps(getattr(data, name)), np.uint8) for name in _TEXTS}
+    texts = {name: np.frombuffer(json.dumps(getattr(data, name), default=asdict).encode(), np.uint8) for name in _TEXTS}
     save_file(arrays | texts, path)
 
 
 def load_data(path: Path) -> P5Data:
     """What `save_data` wrote."""
     arrays = load_file(path)
-    titles, categories, *reviews = (orjson.loads(arrays.pop(name).tobytes()) for name in _TEXTS)
+    titles, categories, *reviews = (json.loads(arrays.pop(name).tobytes()) for name in _TEXTS)
     known, targets = (tuple(Review(**one) for one in some) for some in reviews)
     return P5Data(
         **arrays, titles=tuple(titles), categories=tuple(map(tuple, categories)), reviews=known, target_reviews=targets

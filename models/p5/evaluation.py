@@ -47,8 +47,8 @@ _PROTOCOL: Final = {
     "verdicts": "each user asked twice, about the truth and about something else; auc of P(yes), or of P(like); "
     "always: the accuracy of one answer to all",
     "stars": "the mean of the five star words by their probabilities, every prediction counted",
-    "baseline": "user and item bias, fitted on the events that P5 was trained on, its strength chosen on those that "
-    "training stops by; refitted: on both, for P5's prompts tell of both",
+    "baseline": "user and item bias, its strength chosen on the events that training stops by, fitted on those and on "
+    "what P5 was trained on, for P5's prompts tell of both; train_rmse: fitted on the latter alone",
     "texts": f"the likeliest word by word, at most {TEXT_TOKENS} tokens; bleu-4 of all texts, rouge their mean F1; "
     "distinct: the share of different texts",
     "templates": "figures are means over templates; those of a family are of its first task",

@@ -17,12 +17,12 @@ from safetensors.numpy import load, save
 
 from features.errors import BundleRefused, InvalidInput
 from models.p5 import numbering
-from models.p5.clustering import clustered
-from models.p5.contents import HashedTexts
-from models.p5.quantising import SETTLING, Quantiser
 
+# What only some indexings need, scipy and polars with it, is imported by them: the others train where there is neither.
 if TYPE_CHECKING:
+    from models.p5.contents import HashedTexts
     from models.p5.data import P5Data
+    from models.p5.quantising import Quantiser
 
 INDEXINGS: Final = (
     "random",
@@ -46,8 +46,8 @@ class ItemIndex:
 
     tokens: tuple[str, ...]
     codes_NC: NDArray[np.int32]
-    quantiser: Quantiser | None = field(default=None, repr=False)
-    texts: HashedTexts | None = field(default=None, repr=False)
+    quantiser: "Quantiser | None" = field(default=None, repr=False)
+    texts: "HashedTexts | None" = field(default=None, repr=False)
     lengths_N: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,15 +63,6 @@ class ItemIndex:
     @property
     def n_items(self) -> int:
         return len(self.codes_NC)
-
-    def row_of(self, code: Sequence[int]) -> int:
-        """The item with this id, given without padding; -1 when it is none's."""
-        width = self.codes_NC.shape[1]
-        if not 0 < len(code) <= width or min(code) < 0:
-            return -1
-        padded_C = np.array([*code, *[-1] * (width - len(code))])
-        rows = np.flatnonzero((self.codes_NC == padded_C).all(axis=1))
-        return int(rows[0]) if len(rows) else -1
 
     def grown(
         self,
@@ -113,6 +104,10 @@ def build_index(
         return ItemIndex(*numbering.sequential(order_N))
     if indexing == "independent":
         return ItemIndex(*numbering.independent(order_N))
+    from models.p5.clustering import clustered
+    from models.p5.contents import HashedTexts
+    from models.p5.quantising import SETTLING, Quantiser
+
     texts = None
     if embeddings_ND is None:
         texts = HashedTexts.fit(data.titles, data.categories)
@@ -146,9 +141,14 @@ def from_parts(parts: Mapping[str, bytes]) -> ItemIndex:
     try:
         tokens = tuple(map(str, json.loads(parts[PARTS[0]])["tokens"]))
         arrays = load(parts[PARTS[1]])
-        quantiser = Quantiser.from_arrays(arrays) if "mean" in arrays else None
-        texts = None
+        quantiser, texts = None, None
+        if "mean" in arrays:
+            from models.p5.quantising import Quantiser
+
+            quantiser = Quantiser.from_arrays(arrays)
         if "texts.rarity" in arrays:
+            from models.p5.contents import HashedTexts
+
             texts = HashedTexts(arrays["texts.rarity"], arrays["texts.directions"])
         return ItemIndex(tokens, arrays["codes"], quantiser, texts)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:

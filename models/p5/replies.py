@@ -28,7 +28,6 @@ from models.p5.trained import BEAMS, P5
 from models.p5.words import Words
 
 K: Final = 10  # items that are searched for
-AT_ONCE: Final = 128  # prompts
 TEXT_TOKENS: Final = 64  # of the longest text that is written
 
 # The words that may answer; of a verdict, the one that says yes comes first.
@@ -76,8 +75,9 @@ def read(p5: P5, prompts: Sequence[Words]) -> Iterator[tuple[list[int], Tensor, 
     A prompt that is too long loses its last words, as in training.
     """
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-    for first in range(0, len(order), AT_ONCE):
-        places = order[first : first + AT_ONCE]
+    at_once = p5.at_once(BEAMS)
+    for first in range(0, len(order), at_once):
+        places = order[first : first + at_once]
         yield places, *p5.read([prompts[place] for place in places], cut=True)
 
 

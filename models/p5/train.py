@@ -2,8 +2,8 @@
 
     events -> cases of every family, drawn anew each epoch -> random wordings -> tokens -> T5 -> AdamW -> validation
 
-Runs with torch, transformers, tokenizers and safetensors alone: `python -m models.p5.train data.safetensors OUT
-[name=value ...]`. Shapes: B examples, T tokens of a prompt, A tokens of an answer, U users, N items, R items retrieved.
+Runs from one file of tensors: `python -m models.p5.train data.safetensors OUT [name=value ...]`.
+Shapes: B examples, T tokens of a prompt, A tokens of an answer, U users, K items found.
 """
 
 import json

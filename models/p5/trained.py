@@ -40,6 +40,7 @@ FORMAT: Final = 1
 BEAMS: Final = 20  # as in the original
 FOUND: Final = 50  # items that a generator adds to a pipeline's candidates
 AT_ONCE: Final = 128  # prompts
+LOGITS_MOST: Final = 2**26  # of a search in memory together: 256 MB
 _SAID: Final = "p5.json"
 _TOKENIZER: Final = "p5-tokenizer.json"
 _WEIGHTS: Final = "p5.safetensors"
@@ -108,6 +109,11 @@ class P5:
     def n_items(self) -> int:
         return self.tokenizer.index.n_items
 
+    def at_once(self, beams: int) -> int:
+        """How many prompts a search of so many beams takes at a time; where ids have one token it has one beam."""
+        width = 1 if self.trie.depth == 1 else beams
+        return max(1, min(AT_ONCE, LOGITS_MOST // (width * self.tokenizer.size)))
+
     @torch.inference_mode()
     def read(self, prompts: Sequence[Words], *, cut: bool = False) -> tuple[Tensor, Tensor]:
         """(states_BTD, mask_BT) of prompts. One that is too long raises InvalidInput, or with `cut` loses its end."""
@@ -127,8 +133,9 @@ class P5:
         """The k likeliest next items of each user, seen ones left out, in this wording of the question."""
         template = template or templates_of(Task.NEXT)[0]
         found = []
-        for first in range(0, len(pasts), AT_ONCE):
-            some = slice(first, first + AT_ONCE)
+        at_once = self.at_once(max(beams, k))
+        for first in range(0, len(pasts), at_once):
+            some = slice(first, first + at_once)
             states_BTD, mask_BT = self.read([worded(self.asker.next(past), template) for past in pasts[some]])
             found.append(beam_search(self.decoder, states_BTD, mask_BT, self.trie, beams=beams, k=k, seen=seen[some]))
         rows = [one.rows_BK for one in found] or [np.zeros((0, k), np.int64)]
