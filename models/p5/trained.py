@@ -3,13 +3,13 @@
 Shapes: B prompts, T tokens of the longest, D dimensions, R items found, N items.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import orjson
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -197,7 +197,7 @@ class P5:
             "trained": dict(self.said),
             "parts": {name: sha256(content).hexdigest() for name, content in parts.items()},
         }
-        return {_SAID: orjson.dumps(said), **parts}
+        return {_SAID: json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(), **parts}
 
     @classmethod
     def from_parts(
@@ -205,7 +205,7 @@ class P5:
     ) -> "P5":
         """What `parts` wrote. Raises BundleRefused when a part is missing, damaged, or of other items."""
         try:
-            said = orjson.loads(parts[_SAID])
+            said = json.loads(parts[_SAID])
             if said["format"] != FORMAT or said["vocabulary"] != vocabulary or len(said["titles"]) != n_items:
                 raise BundleRefused("P5: of another format or of other items; train again")
             for name, digest in said["parts"].items():
