@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention, T5DenseActDense, T5DenseGatedActDense
 
-from features.errors import WeightsRefused
+from features.errors import InvalidInput, WeightsRefused
 from models.encoders.softmax import full_softmax_loss
 from models.p5.config import P5Config
 from models.p5.tokens import END, PAD
@@ -82,7 +82,7 @@ class P5Model(nn.Module):
 def new_model(config: P5Config, vocabulary: int) -> P5Model:
     """A model from nothing, or from the configuration's checkpoint with its vocabulary grown; weights by torch's seed.
 
-    Raises WeightsRefused.
+    Raises InvalidInput for a folder that has no T5, WeightsRefused for one whose weights cannot be used.
     """
     t5 = _from_folder(Path(config.checkpoint)) if config.checkpoint else T5ForConditionalGeneration(_shape(config))
     if not _is_tied(t5):
@@ -94,12 +94,12 @@ def new_model(config: P5Config, vocabulary: int) -> P5Model:
 
 
 def text_vocabulary(folder: Path) -> int:
-    """How many ids a checkpoint's embeddings have for text. Raises WeightsRefused for a folder that has no T5."""
+    """How many ids a checkpoint's embeddings have for text. Raises InvalidInput for a folder that has no T5."""
     return int(_said(folder)["vocab_size"])
 
 
 def checkpoint_digest(folder: Path) -> str:
-    """sha256 of all that a training takes from a checkpoint. Raises WeightsRefused for a folder that has no T5."""
+    """sha256 of all that a training takes from a checkpoint. Raises InvalidInput for a folder that has no T5."""
     _said(folder)
     digest = sha256()
     for path in (folder / "config.json", folder / "tokenizer.json", *sorted(folder.glob("*.safetensors"))):
@@ -169,15 +169,17 @@ def _said(folder: Path) -> dict[str, Any]:
     try:
         said: dict[str, Any] = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
-        raise WeightsRefused(
-            f"{folder}: no config.json that can be read ({error}); name a T5 checkpoint's folder"
+        raise InvalidInput(
+            "checkpoint", f"{folder}: no config.json that can be read ({error}); name a T5 checkpoint's folder"
         ) from None
     if said.get("model_type") != "t5":
-        raise WeightsRefused(
-            f"{folder}: its model is {said.get('model_type')!r}, not t5; name a T5 checkpoint's folder"
+        raise InvalidInput(
+            "checkpoint", f"{folder}: its model is {said.get('model_type')!r}, not t5; name a T5 checkpoint's folder"
         )
     if not (folder / "tokenizer.json").is_file():
-        raise WeightsRefused(f"{folder}: has no tokenizer.json; save the checkpoint with its fast tokenizer")
+        raise InvalidInput(
+            "checkpoint", f"{folder}: has no tokenizer.json; save the checkpoint with its fast tokenizer"
+        )
     return said
 
 

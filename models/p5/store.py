@@ -67,7 +67,7 @@ class P5Store:
 
         embedder: of titles and categories, for a semantic index. Raises UnknownName when the model is missing and may
         not be trained, BundleRefused when it is damaged, InvalidInput when there is too little to learn from,
-        WeightsRefused when the configuration's checkpoint is none.
+        WeightsRefused when those of the configuration's checkpoint cannot be used.
         """
         embedder = embedder if config.indexing.startswith("semantic") else None
         identity = {

@@ -71,7 +71,7 @@ def train(
     index: of the items; built from the data when it is not given, a semantic one from embeddings_ND. checkpoint: a file
     written after each epoch, from which a training that was killed goes on; on as many threads, and without a limit of
     minutes, to the same weights. Raises InvalidInput for data too few to learn from, and for a checkpoint of another
-    training; WeightsRefused for a T5 checkpoint that is none.
+    training; WeightsRefused for a T5 checkpoint that cannot be used.
     """
     device = device or best_device()
     corpus = Corpus(data, config.mix)

@@ -20,7 +20,7 @@ LEAST: Final = 20  # how often the words of templates count, and a tenth of the 
 
 
 def tokenizer_for(corpus: Corpus, index: ItemIndex, config: P5Config) -> P5Tokenizer:
-    """Raises WeightsRefused when the configuration's checkpoint is none."""
+    """Raises InvalidInput when the configuration's checkpoint is no T5, WeightsRefused when it cannot be used."""
     if not config.checkpoint:
         return P5Tokenizer(trained_on(_words(corpus), config.vocabulary), index)
     folder = Path(config.checkpoint)

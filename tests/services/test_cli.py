@@ -566,7 +566,7 @@ def test_p5_is_registered_with_the_counting_models_as_a_bundle(tasteprint: Taste
         (["--set", "dimensions=many"], "dimensions"),
         (["--set", "depth=3"], "no such setting of P5"),
         (["--fit", "refit"], "it is serve or train"),
-        (["--set", "checkpoint=nowhere", "--set", "minutes=1"], "too few"),
+        (["--set", "checkpoint=nowhere"], "checkpoint: nowhere: no config.json that can be read"),
         (["--preset", "tiny"], "too few for P5"),
     ],
 )
