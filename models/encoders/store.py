@@ -4,18 +4,15 @@ An evaluation takes one that was trained for exactly what it measures, and no ot
 is measured on, or another order of equal times, would shine.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from features.errors import BundleRefused, UnknownName
-from features.folders import taking_the_place_of
+from features.errors import UnknownName
 from features.frames import at_least, hold_out_last, sequences
 from models.counts.fitting import Texts
 from models.encoders.cold import Embeds
@@ -25,10 +22,10 @@ from models.encoders.reading import encoder_data
 from models.encoders.retriever import EncoderRetriever
 from models.encoders.sides import SideVectors
 from models.encoders.train import Progress, train
+from models.kept import folder_name, load_parts, save_parts
 from models.vocabulary import Vocabulary
 
 FORMAT: Final = 1
-_MANIFEST: Final = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +125,10 @@ class EncoderStore:
             "epochs": epochs,
             "vocabulary": vocabulary.digest,
         }
-        digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        folder = self.folder / f"{config.kind}-{digest[:16]}"
+        folder = self.folder / folder_name(config.kind, identity)
         if folder.is_dir():
-            return _load(folder, identity, vocabulary)
+            content, manifest = load_parts(folder, identity)
+            return TrainedEncoder(EncoderRetriever.from_parts(content, vocabulary.digest, len(vocabulary)), manifest)
         if not self._may_train:
             raise UnknownName(
                 f"no {config.kind} was trained for this data with this configuration, {cut.split}, order of ties "
@@ -158,31 +155,8 @@ class EncoderStore:
             "curves": {name: list(values) for name, values in trained.curves.items()},
             "seconds": round(trained.seconds, 1),
         }
-        _save(folder, retriever, manifest, vocabulary)
+        save_parts(folder, retriever.parts(vocabulary.digest), manifest)
         checkpoint.unlink(missing_ok=True)
         if self._trained is not None:
             self._trained(manifest)
         return TrainedEncoder(retriever, manifest)
-
-
-def _save(folder: Path, retriever: EncoderRetriever, manifest: Mapping[str, Any], vocabulary: Vocabulary) -> None:
-    parts = retriever.parts(vocabulary.digest)
-    digests = {name: sha256(content).hexdigest() for name, content in parts.items()}
-    with taking_the_place_of(folder) as new:
-        for name, content in parts.items():
-            (new / name).write_bytes(content)
-        (new / _MANIFEST).write_text(json.dumps({**manifest, "parts": digests}, indent=1))
-
-
-def _load(folder: Path, identity: Mapping[str, Any], vocabulary: Vocabulary) -> TrainedEncoder:
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
-        digests = dict(manifest["parts"])
-        content = {name: (folder / name).read_bytes() for name in digests}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise BundleRefused(f"{folder}: incomplete: {error}; remove it and train again") from None
-    if any(manifest.get(name) != value for name, value in identity.items()):
-        raise BundleRefused(f"{folder}: was trained for something else; remove it and train again")
-    if any(sha256(content[name]).hexdigest() != digest for name, digest in digests.items()):
-        raise BundleRefused(f"{folder}: a part's sha256 is not the manifest's; remove it and train again")
-    return TrainedEncoder(EncoderRetriever.from_parts(content, vocabulary.digest, len(vocabulary)), manifest)

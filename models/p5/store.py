@@ -3,21 +3,19 @@
 An evaluation takes one that was trained for exactly what it measures, and no other.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from features.errors import BundleRefused, UnknownName
-from features.folders import taking_the_place_of
+from features.errors import UnknownName
 from features.frames import at_least, hold_out_last, sequences
 from models.counts.fitting import Texts
 from models.encoders.cold import Embeds
 from models.encoders.store import Cut
+from models.kept import folder_name, load_parts, save_parts
 from models.p5.config import P5Config
 from models.p5.contents import embedded
 from models.p5.corpus import Corpus
@@ -29,7 +27,6 @@ from models.p5.trained import P5
 from models.vocabulary import Vocabulary
 
 FORMAT: Final = 1
-_MANIFEST: Final = "manifest.json"
 
 
 class P5Store:
@@ -80,10 +77,9 @@ class P5Store:
         }
         if config.checkpoint:  # a folder that has other files since is another checkpoint
             identity["checkpoint"] = checkpoint_digest(Path(config.checkpoint))
-        digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        folder = self.folder / f"p5-{digest[:16]}"
+        folder = self.folder / folder_name("p5", identity)
         if folder.is_dir():
-            return _load(folder, identity, vocabulary)
+            return P5.from_parts(load_parts(folder, identity)[0], vocabulary.digest, len(vocabulary))
         if not self._may_train:
             raise UnknownName(
                 f"no P5 was trained for this data with this configuration, {cut.split}, order of ties {cut.tie_seed}, "
@@ -104,7 +100,7 @@ class P5Store:
             "left_out": corpus.left_out,
         }
         p5 = P5.of(config, trained.tokenizer, trained.model, corpus, manifest)
-        _save(folder, p5, manifest, vocabulary)
+        save_parts(folder, p5.parts(vocabulary.digest), manifest)
         checkpoint.unlink(missing_ok=True)
         if self._trained is not None:
             self._trained(manifest)
@@ -121,27 +117,3 @@ def training_data(history: pl.DataFrame, vocabulary: Vocabulary, texts: Texts) -
         reviews=reviews_of(held_out.history, vocabulary.items),
         target_reviews=reviews_of(held_out.targets, vocabulary.items),
     )
-
-
-def _save(folder: Path, p5: P5, manifest: Mapping[str, Any], vocabulary: Vocabulary) -> None:
-    parts = p5.parts(vocabulary.digest)
-    digests = {name: sha256(content).hexdigest() for name, content in parts.items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with taking_the_place_of(folder) as new:
-        for name, content in parts.items():
-            (new / name).write_bytes(content)
-        (new / _MANIFEST).write_text(json.dumps({**manifest, "parts": digests}, indent=1))
-
-
-def _load(folder: Path, identity: Mapping[str, Any], vocabulary: Vocabulary) -> P5:
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
-        digests = dict(manifest["parts"])
-        content = {name: (folder / name).read_bytes() for name in digests}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise BundleRefused(f"{folder}: incomplete: {error}; remove it and train again") from None
-    if any(manifest.get(name) != value for name, value in identity.items()):
-        raise BundleRefused(f"{folder}: was trained for something else; remove it and train again")
-    if any(sha256(content[name]).hexdigest() != digest for name, digest in digests.items()):
-        raise BundleRefused(f"{folder}: a part's sha256 is not the manifest's; remove it and train again")
-    return P5.from_parts(content, vocabulary.digest, len(vocabulary))
