@@ -7,9 +7,9 @@ Shapes: B prompts, T tokens of the longest, W words that may answer, K items ask
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +21,16 @@ from models.p5.beam import beam_search
 from models.p5.past import Person
 from models.p5.questions import Question, worded
 from models.p5.reading import MOST_STARS
+from models.p5.replies import ANSWERS, TEXT_TOKENS
 from models.p5.scoring import score_candidates
 from models.p5.templates import TEMPLATES, Family, Task, Template, family_of
 from models.p5.text import generate_text
+from models.p5.trained import BEAMS, P5
 from models.p5.trie import Trie
 from models.p5.words import Word
 
-if TYPE_CHECKING:
-    from models.p5.trained import P5
-
-BEAMS: Final = 20
 AT_ONCE: Final = 32  # prompts of one kind in one run of the network
-TEXT_TOKENS: Final = 64  # of the longest text that is written
-
-_WORDS: Final[Mapping[Task, tuple[str, ...]]] = {
-    Task.STARS: ("1", "2", "3", "4", "5"),
-    Task.REVIEW_STARS: ("1", "2", "3", "4", "5"),
-    Task.LIKES: ("like", "dislike"),
-    Task.SUITS: ("yes", "no"),
-}
-_VERDICTS: Final = tuple(dict.fromkeys(word for words in _WORDS.values() for word in words))
+_VERDICTS: Final = tuple(dict.fromkeys(word for words in ANSWERS.values() for word in words))
 _STARS_W: Final = np.arange(1.0, 6.0)
 
 
@@ -56,7 +46,7 @@ class _Prompt:
 class Answerer:
     """Answers by one P5; immutable, and safe to use from several threads."""
 
-    def __init__(self, p5: "P5") -> None:
+    def __init__(self, p5: P5) -> None:
         self._p5 = p5
         self._verdicts = Trie.of(_codes([p5.tokenizer.pieces(word) for word in _VERDICTS]))
 
@@ -131,8 +121,8 @@ class Answerer:
     def _said(self, task: Task, prompts: Sequence[_Prompt]) -> list[dict[str, Any]]:
         """What the network answers to prompts of one task, as fields of an Answer."""
         states_BTD, mask_BT = self._p5.read([prompt.words for prompt in prompts])
-        if task in _WORDS:
-            return self._verdicts_of(_WORDS[task], states_BTD, mask_BT)
+        if task in ANSWERS:
+            return self._verdicts_of(ANSWERS[task], states_BTD, mask_BT)
         if task is Task.NEXT:
             return self._next(prompts, states_BTD, mask_BT)
         if task is Task.PICK:
