@@ -178,13 +178,17 @@ def _columns(given: list[str]) -> dict[str, str] | None:
     return {name: theirs for name, _, theirs in pairs} or None
 
 
+Data = Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")]
+Promote = Annotated[
+    bool, typer.Option("--promote", help="Put it into use, if it ranks no worse than the bundle that is.")
+]
+
+
 @train.command("counts")
 def train_counts(
-    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    dataset: Data = "ml-100k",
     seed: int = 0,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Put it into use, if it ranks no worse than the bundle that is.")
-    ] = False,
+    promote: Promote = False,
     json: Json = False,
 ) -> None:
     """Fit the counting models, choose their weights on validation events, register the bundle; the first is used."""
@@ -202,7 +206,7 @@ Split = Annotated[str, typer.Option(help="leave-one-out, or global: one point in
 
 @train.command("encoder")
 def train_encoder(
-    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    dataset: Data = "ml-100k",
     encoder: Encoders = "sasrec",
     fit: Annotated[
         str, typer.Option(help="serve: for a bundle; refit or train: for `evaluate ranking` with the same --fit.")
@@ -212,9 +216,7 @@ def train_encoder(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each encoder, as the evaluation has them.")] = 1,
     config: Config = None,
     set_: Set = None,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Put it into use, if it ranks no worse than the bundle that is.")
-    ] = False,
+    promote: Promote = False,
     json: Json = False,
 ) -> None:
     """Train an encoder: with the counting models as a bundle, or those that an evaluation loads.
@@ -239,7 +241,7 @@ P5Config = Annotated[Path | None, typer.Option(help="A TOML file of P5's setting
 
 @train.command("p5")
 def train_p5(
-    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    dataset: Data = "ml-100k",
     preset: Preset = "small",
     fit: Annotated[
         str, typer.Option(help="serve: for a bundle; train: for `evaluate p5`, which holds the last two events out.")
@@ -247,9 +249,7 @@ def train_p5(
     seed: int = 0,
     config: P5Config = None,
     set_: Set = None,
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Put it into use, if it ranks no worse than the bundle that is.")
-    ] = False,
+    promote: Promote = False,
     json: Json = False,
 ) -> None:
     """Train P5: with the counting models as a bundle, or the one that an evaluation loads.
@@ -275,7 +275,7 @@ def _names(given: str) -> list[str]:
 
 @evaluate.command("ranking")
 def evaluate_ranking(
-    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    dataset: Data = "ml-100k",
     models: Annotated[str, typer.Option(help="Names with commas between.")] = "popularity,transitions,pipeline-counts",
     fit: Annotated[
         str, typer.Option(help="refit: on train and validation, after choosing; train: on train alone.")
@@ -326,7 +326,7 @@ def evaluate_ranking(
 
 @evaluate.command("p5")
 def evaluate_p5(
-    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    dataset: Data = "ml-100k",
     preset: Preset = "small",
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the users.")] = 1000,
@@ -346,7 +346,7 @@ def evaluate_p5(
 
 @evaluate.command("cold")
 def evaluate_cold(
-    dataset: Annotated[str, typer.Option("--data", help="A pulled name, a file or a folder.")] = "ml-100k",
+    dataset: Data = "ml-100k",
     encoder: Annotated[str, typer.Option(help="The kind of encoder.")] = "sasrec",
     shares: Annotated[int, typer.Option(min=1, max=10, help="Tenths of the items, held out one after another.")] = 1,
     seed: int = 0,
