@@ -53,7 +53,7 @@ def test_half_precision_says_nearly_the_same(minilm: Path, embedder: Embedder) -
 @pytest.mark.gpu
 def test_a_gpu_gives_the_vectors_of_the_processor(minilm: Path, embedder: Embedder) -> None:
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+        pytest.skip("no CUDA device here: `pytest -m gpu tests/models/language` on a machine with one runs it")
     texts = ["a film about space travel", "a cookbook"]
     np.testing.assert_allclose(
         Embedder(minilm, Device("cuda", False)).vectors(texts), embedder.vectors(texts), atol=1e-3

@@ -91,7 +91,10 @@ def test_bfloat16_says_nearly_the_same() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="no CUDA device here: `pytest -m gpu tests/models/p5` on a machine with one runs it",
+)
 @torch.no_grad()
 def test_a_gpu_says_the_same() -> None:
     t5 = toy_t5()
