@@ -11,6 +11,8 @@ TasteprintError
 ├── PromotionRefused (RuntimeError)      traffic stays with the bundle that has it
 ├── ModelMissing (LookupError)           a kind of model that is needed, and not in use
 ├── Overloaded (RuntimeError)            more waits to be answered than can be in time
+├── GeneratorUnavailable (ConnectionError)  the text generator does not answer
+├── BudgetSpent (RuntimeError)           the tokens that may be spent are
 ├── RegistryUnavailable (ConnectionError)  the MLflow store does not answer
 ├── ServerMissing (FileNotFoundError)    no Redis server to start or to attach to
 ├── StoreUnavailable (ConnectionError)   the profile store does not answer
@@ -87,6 +89,14 @@ class ModelMissing(TasteprintError, LookupError):
 
 class Overloaded(TasteprintError, RuntimeError):
     """Too much waits already; the same can be asked again later."""
+
+
+class GeneratorUnavailable(TasteprintError, ConnectionError):
+    """The text generator does not answer, in time or at all, or answers what is no completion."""
+
+
+class BudgetSpent(TasteprintError, RuntimeError):
+    """Writing on would spend more tokens than were set aside."""
 
 
 class RegistryUnavailable(TasteprintError, ConnectionError):

@@ -39,20 +39,55 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One sentence of a summary and the ids of the events that bear it out."""
+    """One sentence of a summary. facts: keys of the facts that it states. evidence: ids of events that bear it out."""
 
     text: str
+    facts: tuple[str, ...]
     evidence: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class UserSummary:
-    """A few sentences about a user; model names the registry version that wrote them."""
+    """One version of a few sentences about a user.
 
-    text: str
+    kind: what it is for. facts: the digest of the facts that it was made of. model: what wrote it, "template" where no
+    generator's words stood the check. prompt: the version of the prompt. made_at: epoch seconds.
+    """
+
+    kind: str
     claims: tuple[Claim, ...]
+    facts: str
     model: str
+    prompt: str
+    made_at: float
     as_of: Position
+
+    @property
+    def text(self) -> str:
+        return " ".join(claim.text for claim in self.claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What an operator has said about a fact of one user; outlives every refresh.
+
+    fact: the fact's key. text: the sentence that stands for it from now on, None to say nothing of it; is_pinned: the
+    sentence is always part of the summary, whether or not the history bears the fact out. made_at: epoch seconds.
+    """
+
+    fact: str
+    text: str | None
+    is_pinned: bool
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSummary:
+    """A kind of summary of one user as it is kept. versions: newest first. stale: why the newest could not be made
+    anew though the facts have changed, "" when nothing is in the way."""
+
+    versions: tuple[UserSummary, ...] = ()
+    stale: str = ""
 
 
 @dataclass(frozen=True, slots=True)

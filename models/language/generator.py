@@ -1,0 +1,51 @@
+"""What writes text: prompts of chat messages in, completions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Role(StrEnum):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What was written. input_tokens, output_tokens: as the generator counts them. is_finished: whether it came to an
+    end of its own, and not to the most tokens that it might write."""
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    is_finished: bool
+
+
+class TextGenerator(Protocol):
+    """Writes text, many prompts at a time; to be used from one thread at a time.
+
+    name: of the model and its weights or server; stands wherever its text is kept.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def generate(self, prompts: Sequence[Sequence[Message]], most: int) -> list[Completion]:
+        """One completion a prompt, in their order, of at most `most` tokens each; the likeliest text, not a drawn one.
+
+        All of them or none: raises GeneratorUnavailable when the generator does not answer, in time or at all, and
+        InvalidInput for a prompt that is longer than it reads.
+        """
+        ...
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text takes in a prompt; an upper bound where the generator's own tokens are unknown."""
+        ...
