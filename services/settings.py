@@ -5,11 +5,13 @@ The file is TASTEPRINT_CONFIG, else `tasteprint.toml` in the home folder. A vari
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +23,9 @@ from features.errors import InvalidInput
 from services.experiments import Experiment
 
 Count = Annotated[int, Field(gt=0)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+LOCAL: Final = "local"  # the generator that is pulled; with ":FOLDER" behind it, any other on this machine
 
 
 class Settings(BaseSettings):
@@ -61,6 +66,24 @@ class Settings(BaseSettings):
         "chose", description="What users did, in reasons: because you VERB Fargo (1996)."
     )
 
+    generator: str = Field(
+        "",
+        description="What writes text: local (the weights that were pulled), local:FOLDER, or http(s)://.../v1 of an "
+        "OpenAI-compatible server; nothing when not given.",
+    )
+    generator_model: str = Field("", validate_default=True, description="The server's name of its model.")
+    generator_key: SecretStr | None = Field(None, description="What the server knows its caller by.")
+    generator_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(60.0, description="For one answer.")
+    generator_concurrency: Annotated[int, Field(gt=0, le=256)] = Field(8, description="Questions under way at once.")
+    generator_price_in: Price = Field(0.0, description="Of a million tokens read, in the operator's currency.")
+    generator_price_out: Price = Field(0.0, description="Of a million tokens written.")
+    phraser: Path | None = Field(
+        None, description="A LoRA adapter's folder, for a local generator; the home's phrasers/smollm2 when not given."
+    )
+    summary_tokens_per_day: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="That summaries may take of the generator, read and written; no end when not given."
+    )
+
     experiment: Experiment | None = Field(None, description="What is compared on the users; nothing when not given.")
 
     threads: Count = Field(
@@ -93,6 +116,41 @@ class Settings(BaseSettings):
         if uri and not uri.startswith(("sqlite:///", "postgresql", "mysql", "mssql", "http://", "https://")):
             raise ValueError("an MLflow store is sqlite:///PATH, a database's URL or a server's, http(s)://")
         return uri or None
+
+    @field_validator("generator")
+    @classmethod
+    def _generator(cls, generator: str) -> str:
+        generator = generator.strip().rstrip("/")
+        kind, _, folder = generator.partition(":")
+        if generator in ("", LOCAL) or (kind == LOCAL and folder):
+            return generator
+        url = urlsplit(generator)
+        is_server = kind in ("http", "https") and bool(url.hostname) and url.port != 0
+        if not is_server or url.username is not None or "?" in generator or "#" in generator:
+            raise ValueError("a generator is local, local:FOLDER or http(s)://HOST/v1; its key is generator_key")
+        return generator
+
+    @field_validator("generator_model")
+    @classmethod
+    def _generator_model(cls, model: str, info: ValidationInfo) -> str:
+        if not model and info.data.get("generator", "").startswith("http"):
+            raise ValueError("a generator at a URL needs the name of its model")
+        return model
+
+    @field_validator("generator_key")
+    @classmethod
+    def _generator_key(cls, key: SecretStr | None) -> SecretStr | None:
+        text = "" if key is None else key.get_secret_value().strip()
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("a key is visible ASCII characters")
+        return SecretStr(text) if text else None
+
+    @field_validator("phraser")
+    @classmethod
+    def _phraser(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not folder.expanduser().is_dir():
+            raise ValueError("an adapter is a folder that is there")
+        return folder and folder.expanduser().absolute()
 
     @property
     def tracking_uri(self) -> str:
@@ -131,7 +189,13 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
-        raise InvalidInput(name, f"{first['msg']} (given: {first.get('input')!r})") from None
+        raise InvalidInput(name, f"{first['msg']} (given: {_shown(name, first.get('input'))})") from None
+
+
+def _shown(name: str, given: object) -> str:
+    """What was given, without what is nobody else's to read: keys, and what stands in a URL before the host
+    and behind the question mark."""
+    return "a secret" if "key" in name else re.sub(r"//[^/@]*@|\?.*", "...", repr(given))
 
 
 def limit_threads(threads: int) -> None:

@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from features.embedded import EmbeddedServer
+from features.errors import ModelMissing, UnknownName
 from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
+from models.language.generator import TextGenerator
 from models.language.weights import MINILM, find_weights
 from models.registry import Registry
-from services.settings import Settings, restrain_mlflow
+from services.settings import LOCAL, Settings, restrain_mlflow
 from streaming.dead_letters import DeadLetters
 from streaming.log import EventLog
 from streaming.sqlite_log import SqliteLog
@@ -19,6 +21,8 @@ if TYPE_CHECKING:  # torch and transformers
     from models.language.embedder import Embedder
     from models.p5.store import P5Store
     from models.p5.train import Progress
+
+SMOLLM2: Final = "SmolLM2-135M-Instruct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +109,46 @@ def open_embedder(settings: Settings) -> "Embedder | None":
     from models.language.embedder import Embedder
 
     return Embedder(folder)
+
+
+def open_generator(settings: Settings) -> TextGenerator | None:
+    """What writes text, None when the settings name nothing.
+
+    Raises ModelMissing when its weights were not pulled, UnknownName for a folder that is not there, WeightsRefused.
+    """
+    if not settings.generator:
+        return None
+    if settings.generator.startswith("http"):
+        from models.language.chat import ChatGenerator
+
+        key = settings.generator_key
+        return ChatGenerator(
+            settings.generator,
+            settings.generator_model,
+            None if key is None else key.get_secret_value(),
+            timeout=settings.generator_timeout_seconds,
+            concurrency=settings.generator_concurrency,
+        )
+    folder, adapter = _local_generator(settings)
+    from models.language.local import LocalGenerator
+
+    return LocalGenerator(folder, adapter=adapter)
+
+
+def phrasers_folder(settings: Settings) -> Path:
+    """Where trained adapters of the pulled generator are kept, a folder each."""
+    return settings.home / "phrasers"
+
+
+def _local_generator(settings: Settings) -> tuple[Path, Path | None]:
+    """The folders of the weights and of the adapter."""
+    if settings.generator == LOCAL:
+        pulled = find_weights(SMOLLM2, settings.home)
+        if pulled is None:
+            raise ModelMissing(f"{SMOLLM2} is not there; `tasteprint weights pull {SMOLLM2}` brings it")
+        own = phrasers_folder(settings) / "smollm2"
+        return pulled, settings.phraser or (own if own.is_dir() else None)
+    folder = Path(settings.generator.removeprefix(f"{LOCAL}:")).expanduser()
+    if not folder.is_dir():
+        raise UnknownName(f"{folder} is no folder; generator = local:FOLDER names one with a model in safetensors")
+    return folder, settings.phraser

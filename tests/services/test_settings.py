@@ -61,6 +61,19 @@ def test_another_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("drain_seconds", 0),
         ("verb", ""),
         ("threads", 0),
+        ("generator", "smollm2"),
+        ("generator", "local:"),
+        ("generator", "ftp://server/v1"),
+        ("generator", "https:///v1"),
+        ("generator", "https://server:99999/v1"),
+        ("generator", "https://server/v1#there"),
+        ("generator_timeout_seconds", 0),
+        ("generator_timeout_seconds", "inf"),
+        ("generator_concurrency", 0),
+        ("generator_price_in", -1),
+        ("generator_price_out", "nan"),
+        ("summary_tokens_per_day", -1),
+        ("phraser", "/not/there"),
         ("nothing_like_it", 1),
     ],
 )
@@ -137,6 +150,46 @@ def test_mlflow_neither_unpickles_nor_reports_whatever_is_set(monkeypatch: pytes
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
+
+
+@pytest.mark.parametrize("generator", ["", "local", "local:/a/folder", "http://localhost:8080/v1", "https://[::1]/v1"])
+def test_a_generator_is_of_this_machine_or_a_server(generator: str) -> None:
+    assert load_settings(generator=generator, generator_model="a model").generator == generator
+
+
+def test_the_url_of_a_generator_ends_where_its_routes_begin() -> None:
+    assert load_settings(generator="http://server/v1/\n", generator_model="a model").generator == "http://server/v1"
+
+
+def test_a_server_needs_the_name_of_its_model() -> None:
+    with pytest.raises(InvalidInput, match=r"^generator_model: "):
+        load_settings(generator="http://server/v1")
+
+
+def test_a_key_is_kept_without_the_space_around_it_and_never_shown() -> None:
+    settings = load_settings(generator_key=" sk-1234\n")
+    assert settings.generator_key is not None
+    assert settings.generator_key.get_secret_value() == "sk-1234"
+    assert "sk-1234" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+    assert load_settings(generator_key=" ").generator_key is None
+
+
+@pytest.mark.parametrize("key", ["sk-1234\nX-Other: 1", "sk 1234", "sk-1234-\N{SNOWMAN}", 1234])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: object) -> None:
+    with pytest.raises(InvalidInput, match="generator_key") as refused:
+        load_settings(generator_key=key)
+    assert "1234" not in str(refused.value)
+
+
+def test_a_secret_in_the_wrong_place_is_refused_and_not_shown(own_home: Path) -> None:
+    for generator in ("https://user:hush@server/v1", "https://hush@server/v1", "https://server/v1?key=hush"):
+        with pytest.raises(InvalidInput, match="generator_key") as refused:
+            load_settings(generator=generator, generator_model="a model")
+        assert "hush" not in str(refused.value)
+    (own_home / "tasteprint.toml").write_text('generator_keys = "hush"')
+    with pytest.raises(InvalidInput, match=r"^generator_keys: ") as refused:
+        load_settings()
+    assert "hush" not in str(refused.value)
 
 
 def test_settings_do_not_change() -> None:
