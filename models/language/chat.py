@@ -48,7 +48,7 @@ for chatty in ("httpx", "httpcore"):  # they tell of every request, and of the h
 class ChatGenerator:
     """Asks for each prompt by itself, `concurrency` of them at once; connections live as long as a batch.
 
-    url: where the routes begin: http://localhost:8000/v1. timeout: seconds for one answer; one that drips is left within
+    url: where the routes begin: http://localhost:8000/v1. timeout: seconds for one answer; one that drips is left in
     twice as many. retries: further tries of each prompt. first_wait: seconds, the bound before the first of them.
     """
 
