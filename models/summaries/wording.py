@@ -75,6 +75,13 @@ def from_template(facts: Iterable[Fact], style: int = 0) -> tuple[Claim, ...]:
     )
 
 
+def listed(fact: Fact) -> list[str]:
+    """What a sentence about the fact has to list: its names, each with its number, or the numbers alone."""
+    if not fact.names or not fact.numbers:
+        return list(fact.names or fact.numbers)
+    return [f"{name} ({number})" for name, number in zip(fact.names, fact.numbers, strict=True)]
+
+
 def claim_of(text: str, facts: Sequence[Fact]) -> Claim:
     """A sentence with what it rests on. Of the evidence of several facts as much of each is kept."""
     share = max(1, EVIDENCE_MOST // len(facts))
@@ -88,19 +95,6 @@ def _worded(facts: Sequence[Fact], style: int) -> str:
     wordings = _WORDINGS[first.kind, detail]
     wording = wordings[style % len(wordings)]
     if not first.names:
-        return _capital(wording.format(*first.numbers))
-    return wording.format(_listed([name for fact in facts for name in _named(fact)]))
-
-
-def _named(fact: Fact) -> list[str]:
-    if not fact.numbers:
-        return list(fact.names)
-    return [f"{name} ({number})" for name, number in zip(fact.names, fact.numbers, strict=True)]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ("; " if any("," in name for name in names) else ", ").join(names)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        return wording.format(*first.numbers)
+    said = [one for fact in facts for one in listed(fact)]
+    return wording.format(("; " if any("," in one for one in said) else ", ").join(said))
