@@ -1,0 +1,247 @@
+"""A witness who knows a user's events and nothing else, and says which sentences about the user they do not bear out.
+
+It shares no code with the product: what is true is worked out here again, in plain Python, from the events, for each
+sentence as it stands. A sentence that it does not understand is not borne out.
+Shapes are not used; an event is (event id, item id, value or None, epoch seconds).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
+
+Told = tuple[str, str, float | None, float]
+About = Mapping[str, tuple[str, Sequence[str]]]  # item id: title, categories
+
+MIDDLE, HIGH = 3.0, 4.0  # of one to five stars
+HALF_A_TENTH, HALF_TEN_PERCENT = 0.05 + 1e-9, 0.05 + 1e-9
+_DAY = 86400
+
+
+class Witness:
+    """One user's. Items that would be called the same by title and year are one; what was said of it last counts."""
+
+    def __init__(self, events: Iterable[Told], about: About) -> None:
+        self.events = sorted(events, key=lambda event: (event[3], event[0]))
+        titles = {item: about.get(item, ("", ()))[0] or item for _, item, _, _ in self.events}
+        with_year = {item: _in_front(title) for item, title in titles.items()}
+        without = {item: re.sub(r" *\(\d{4}\)( *\(V\))?$", "", title) for item, title in titles.items()}
+        short = {item: _clipped(_in_front(title)) for item, title in without.items()}
+        items_of_short: dict[str, set[str]] = {}
+        for item, name in short.items():
+            items_of_short.setdefault(name, set()).add(item)
+        name = {item: short[item] if len(items_of_short[short[item]]) == 1 else with_year[item] for item in titles}
+        newest: dict[str, Told] = {}
+        for event in self.events:
+            newest.pop(name[event[1]], None)
+            newest[name[event[1]]] = event  # in the order of the newest event
+        self.newest = newest
+        self.categories = {key: about.get(event[1], ("", ()))[1] for key, event in newest.items()}
+        self.years = {
+            key: int(found.group(1))
+            for key, event in newest.items()
+            if (found := re.search(r"\((\d{4})\)(?: *\(V\))?$", titles[event[1]]))
+        }
+        self.ratings = {key: event[2] for key, event in newest.items() if event[2] is not None}
+        self.is_rater = len(self.ratings) >= 5
+        self.mean = fmean(self.ratings.values()) if self.ratings else 0.0
+        self.times = Counter(name[item] for _, item, _, _ in self.events)
+        self.with_any = [key for key in newest if self.categories[key]]
+        self.counts = Counter(one for key in self.with_any for one in set(self.categories[key]))
+
+    def unsupported(self, text: str) -> list[str]:
+        """The sentences of the text that the events do not bear out."""
+        names = sorted((name for name in {*self.newest, *self.counts} if name in text), key=len, reverse=True)
+        pattern = "|".join(rf"(?<![\w-]){re.escape(name)}(?![\w-])" for name in names)
+        found: list[str] = []
+
+        def noted(match: re.Match[str]) -> str:
+            found.append(match.group())
+            return f"\x01{len(found) - 1}\x02"
+
+        masked = re.sub(pattern, noted, text) if names else text
+        bad = []
+        for sentence in re.split(r"(?<=\.) ", masked):
+            plain = re.sub(r"\x01(\d+)\x02", lambda match: found[int(match.group(1))], sentence)
+            if not self._is_true(sentence, found):
+                bad.append(plain)
+        return bad
+
+    def _is_true(self, sentence: str, found: Sequence[str]) -> bool:
+        named = [
+            (found[int(place)], number.removeprefix("about ") or None)
+            for place, number in re.findall(r"\x01(\d+)\x02(?: \(([^()]*)\))?", sentence)
+        ]
+        said = re.sub(r"\x01\d+\x02(?: \([^()]*\))?", "*", sentence).lower()
+        said = re.sub(r"\*(?:[,;]? (?:and )?\*|, \*)*", "*", said)
+        for pattern, is_true in self._understood():
+            if match := re.fullmatch(rf"(?:they |the user |this user )?(?:{pattern})\.", said):
+                return is_true(named, *match.groups())
+        return False
+
+    def _understood(self) -> list[tuple[str, Callable[..., bool]]]:
+        """Every form of a sentence with what makes it true; * stands for the names."""
+        number, count, share = r"(-?\d+(?:\.\d+)?)", r"(\d+)\+", r"(\d+)%"
+        high = rf"(?:rates high: |generous: |a generous rater, )(?:rates |with a mean of )?{number}"
+        low = rf"(?:rates low: |strict: |a strict rater, )(?:rates |with a mean of )?{number}"
+        plain = rf"(?:rates |average rating |mean rating |their mean rating is )?{number}"
+        spread = rf"(?: on average)?, mostly {number} to {number}"
+        have = r"(?:has |have )?"
+        return [
+            (rf"{have}{count} (ratings|events)(?: in all| so far)?", self._counted),
+            (rf"{have}{count} (ratings|events) (?:over|in) {count} days", self._counted),
+            (rf"{have}{count} (ratings|events),?(?: all)? within a day", self._in_a_day),
+            (plain + spread, self._rates),
+            (high + spread, lambda named, *given: self.mean >= HIGH - 1e-9 and self._rates(named, *given)),
+            (low + spread, lambda named, *given: self.mean <= MIDDLE + 1e-9 and self._rates(named, *given)),
+            (r"(?:often chooses|often goes for|often choose|often go for) \*", self._often),
+            (r"(?:likes|like|enjoys|enjoy|is fond of|are fond of) \*|rates \* high", self._likes),
+            (r"(?:is |are )?less (?:fond of|keen on) \*|rates \* lower", self._less),
+            (r"(?:dislikes|dislike) \*|rates \* low|is let down by \*", self._dislikes),
+            (r"loved \*|favourites: \*|rated high: \*", self._loved),
+            (r"(?:comes? back to|returns? to) \*", self._came_back),
+            (r"disliked \*|rated low: \*|was let down by \*", self._disliked),
+            (r"(?:recent: |newest first: |most recently: |their latest are )\*", self._recent),
+            (r"lately more \*|more \* of late|has turned to \* lately", self._rose),
+            (r"lately less \*|less \* of late|has turned away from \* lately", self._fell),
+            (r"(?:mostly|mainly|what they choose is mostly) \*", self._mostly),
+            (r"(?:narrow taste: mostly|a narrow taste, mainly) \*", self._narrow),
+            (r"(?:broad taste: mostly|a broad taste, mainly) \*", self._broad),
+            (rf"(?:about )?{share}(?: are)? from the (\d{{4}})s", self._era),
+            (r"mostly from the (\d{4})s \((\d+)%\)", lambda named, decade, part: self._era(named, part, decade)),
+            (r"(?:mostly )?active (?:in|at) (?:the )?(night|morning|afternoon|evening|weekend) \(utc\)", self._active),
+        ]
+
+    def _counted(self, named: object, least: str, what: str, days: str = "") -> bool:
+        count = len(self.events) if what == "events" else sum(event[2] is not None for event in self.events)
+        span = (self.events[-1][3] - self.events[0][3]) / _DAY
+        is_count = int(least) <= count < 2 * int(least)
+        return not named and is_count and (not days or int(days) <= span < 2 * int(days))
+
+    def _in_a_day(self, named: object, least: str, what: str) -> bool:
+        return self._counted(named, least, what) and self.events[-1][3] - self.events[0][3] < _DAY
+
+    def _rates(self, named: object, mean: str, least: str, most: str) -> bool:
+        inside = sum(float(least) <= value <= float(most) for value in self.ratings.values())
+        is_mostly = self.is_rater and inside >= 0.6 * len(self.ratings)
+        return not named and is_mostly and abs(self.mean - float(mean)) <= HALF_A_TENTH
+
+    def _category(self, named: Sequence[tuple[str, str | None]], is_right: Callable[[float], bool]) -> bool:
+        """Whether the mean of each category is right, and as the number says; categories of a few items and more."""
+        for name, number in named:
+            given = [self.ratings[key] for key in self.ratings if name in self.categories[key]]
+            if name not in self.counts or len(given) < 3 or not is_right(fmean(given)):
+                return False
+            if number is not None and abs(fmean(given) - float(number)) > HALF_A_TENTH:
+                return False
+        return bool(named) and self.is_rater
+
+    def _likes(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._category(named, lambda mean: mean > self.mean and mean > MIDDLE)
+
+    def _less(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._category(named, lambda mean: mean < self.mean)
+
+    def _dislikes(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._category(named, lambda mean: mean < self.mean and mean < MIDDLE)
+
+    def _item(self, named: Sequence[tuple[str, str | None]], is_right: Callable[[float], bool]) -> bool:
+        return bool(named) and all(
+            name in self.ratings
+            and is_right(self.ratings[name])
+            and (number is None or abs(float(number) - self.ratings[name]) <= HALF_A_TENTH)
+            for name, number in named
+        )
+
+    def _loved(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._item(named, lambda value: value > MIDDLE and value >= self.mean - 1e-6)
+
+    def _disliked(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._item(named, lambda value: value < MIDDLE and value < self.mean)
+
+    def _came_back(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return bool(named) and all(
+            self.times[name] >= 2 and (number is None or self.times[name] >= int(number.removesuffix("+ times")))
+            for name, number in named
+        )
+
+    def _recent(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        newest_first = list(self.newest)[::-1]
+        return bool(named) and [(name, None) for name in newest_first[: len(named)]] == list(named)
+
+    def _share(self, name: str) -> float:
+        return self.counts[name] / len(self.with_any) if self.with_any else 0.0
+
+    def _is_about(self, share: float, percent: str) -> bool:
+        given = int(percent.removesuffix("%")) / 100
+        return (share == 1 if given == 1 else abs(share - given) <= HALF_TEN_PERCENT) or (given == 0.9 < share < 1)
+
+    def _often(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return bool(named) and all(
+            self._share(name) >= 0.2 and (number is None or self._is_about(self._share(name), number))
+            for name, number in named
+        )
+
+    def _mostly(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        names = [name for name, _ in named]
+        in_order = all(self.counts[one] >= self.counts[other] for one, other in pairwise(names))
+        rest = max((self.counts[name] for name in self.counts if name not in names), default=0)
+        return (
+            bool(named)
+            and in_order
+            and self.counts[names[-1]] >= max(rest, 1)
+            and all(number is None or self._is_about(self._share(name), number) for name, number in named)
+        )
+
+    def _narrow(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._mostly(named) and self._share(named[0][0]) >= 2 / 3
+
+    def _broad(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._mostly(named) and self._share(named[0][0]) < 1 / 3
+
+    def _rise(self, name: str) -> float:
+        """How much greater the category's share of the newest fifth is, of the newest ten at least."""
+        new = max(10, len(self.with_any) // 5)
+        old = len(self.with_any) - new
+        if old <= 0:
+            return 0.0
+        has = [name in self.categories[key] for key in self.with_any]
+        return sum(has[old:]) / new - sum(has[:old]) / old
+
+    def _rose(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return bool(named) and all(self._rise(name) > 0.1 and number is None for name, number in named)
+
+    def _fell(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return bool(named) and all(self._rise(name) < -0.1 and number is None for name, number in named)
+
+    def _era(self, named: object, percent: str, decade: str) -> bool:
+        inside = sum(int(decade) <= year < int(decade) + 10 for year in self.years.values())
+        share = inside / len(self.years) if self.years else 0.0
+        return not named and share > 0.5 and self._is_about(share, percent)
+
+    def _active(self, named: object, when: str) -> bool:
+        parts = ("night", "morning", "afternoon", "evening")
+        if when == "weekend":
+            days = {int(at // _DAY) for *_, at in self.events}
+            is_then = [(day + 4) % 7 in (0, 6) for day in days]  # day 0 was a Thursday, and 0 is Sunday here
+        else:
+            quarters = {(int(at // _DAY), parts[int(at % _DAY // (_DAY / 4))]) for *_, at in self.events}
+            is_then = [part == when for _, part in quarters]
+        return not named and len(is_then) >= 5 and sum(is_then) > len(is_then) / 2
+
+
+def _in_front(title: str) -> str:
+    """With the article that stands last in front."""
+    title = title.strip()
+    for article in ("The", "A", "An", "La", "Le", "Les", "L'", "El", "Los", "Las", "Il", "I", "Der", "Die", "Das"):
+        marker = f", {article}"
+        head, found, tail = title.rpartition(marker)
+        if found and (not tail or (tail.startswith(" (") and tail.endswith(")"))):
+            title = f"{article}{head}{tail}" if article.endswith("'") else f"{article} {head}{tail}"
+            break
+    return title.rstrip(". ")
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= 80 else name[:79].rstrip() + "…"
