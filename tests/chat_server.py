@@ -18,7 +18,8 @@ PATH = "/v1/chat/completions"
 class Reply:
     """What is answered in place of the echo. body: None for the echo all the same.
 
-    delay: seconds before it starts. drip: seconds between two bytes. hang_up: whether the connection ends halfway.
+    delay: seconds before it starts. drip: seconds between two bytes, from the first of the headers on. hang_up: whether
+    the connection ends halfway.
     """
 
     status: int = 200
@@ -118,18 +119,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(reply, content if self.path == PATH else b"no such route")
 
     def _answer(self, reply: Reply, content: bytes) -> None:
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
+        headers = {"Content-Length": str(len(content)), **reply.headers}
+        lines = [f"HTTP/1.1 {reply.status} So", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        answer = "\r\n".join(lines).encode() + content
         if reply.hang_up:
             self.close_connection = True
-            content = content[: len(content) // 2]
+            answer = answer[: len(answer) - len(content) // 2]
         if not reply.drip:
-            self.wfile.write(content)
+            self.wfile.write(answer)
             return
-        for byte in content:
+        for byte in answer:
             if self.server.chat.is_closing:
                 break
             self.wfile.write(bytes([byte]))

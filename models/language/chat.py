@@ -13,10 +13,13 @@ import logging
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from socket import SHUT_RDWR, socket
 from threading import Event as Signal
+from threading import Timer
 from typing import Any, Final
 from unicodedata import normalize
 
@@ -46,10 +49,10 @@ for chatty in ("httpx", "httpcore"):  # they tell of every request, and of the h
 
 
 class ChatGenerator:
-    """Asks for each prompt by itself, `concurrency` of them at once; connections live as long as a batch.
+    """Asks for each prompt by itself, on a connection of its own, `concurrency` of them at once.
 
-    url: where the routes begin: http://localhost:8000/v1. timeout: seconds for one answer; one that drips is left in
-    twice as many. retries: further tries of each prompt. first_wait: seconds, the bound before the first of them.
+    url: where the routes begin, as in http://localhost:8000/v1. timeout: seconds for an answer, to its last byte.
+    retries: further tries of each prompt. first_wait: seconds, the bound of the wait before the first of them.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class ChatGenerator:
         self._retries = retries
         self._first_wait = first_wait
         self._tls = httpx.create_ssl_context(trust_env=False)
+        self._tls.load_default_certs()  # a server of the house may be vouched for by the house's own authority
 
     @property
     def name(self) -> str:
@@ -115,7 +119,7 @@ class ChatGenerator:
         return httpx.Client(
             headers=self._headers,
             timeout=self._timeout,
-            limits=httpx.Limits(max_connections=self._concurrency),
+            limits=httpx.Limits(max_connections=self._concurrency, max_keepalive_connections=0),
             verify=self._tls,
             trust_env=False,
             follow_redirects=False,
@@ -149,25 +153,27 @@ class ChatGenerator:
 
     def _post(self, client: httpx.Client, body: bytes, longest: int) -> tuple[int, bytes]:
         """One try: the status and the body of the answer."""
-        end = time.monotonic() + self._seconds
         content = bytearray()
+        call = _Call()
+        alarm = Timer(self._seconds, call.hang_up)
+        alarm.start()
         try:
-            with client.stream("POST", self._route, content=body) as response:
+            with client.stream("POST", self._route, content=body, extensions={"trace": call.trace}) as response:
                 if response.status_code in _PASSING or response.status_code >= 500:
                     raise _Passing(f"answers {response.status_code}", _retry_after(response.headers))
                 for chunk in response.iter_raw():
                     content += chunk
                     if len(content) > longest:
                         raise self._refused(f"answers with more than {longest} bytes")
-                    if time.monotonic() > end:
-                        raise _Passing(f"did not come to an end within {self._seconds:g} s")
                 return response.status_code, bytes(content)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _Passing(f"cannot be reached ({error})") from None
-        except httpx.TimeoutException:
-            raise _Passing(f"did not answer within {self._seconds:g} s") from None
         except httpx.HTTPError as error:  # its text may quote headers
+            if call.is_late or isinstance(error, httpx.TimeoutException):
+                raise _Passing(f"did not answer within {self._seconds:g} s") from None
             raise _Passing(f"broke off ({type(error).__name__})") from None
+        finally:
+            alarm.cancel()
 
     def _completion(self, status: int, content: bytes, bound: int, most: int) -> Completion:
         """What an answer says; raises GeneratorUnavailable when it is no completion."""
@@ -199,6 +205,28 @@ class ChatGenerator:
 
     def _refused(self, problem: str) -> GeneratorUnavailable:
         return GeneratorUnavailable(f"{self._url} {problem}")
+
+
+class _Call:
+    """The connection of one try, which another thread can hang up: httpx bounds the wait for each byte, and a server
+    that drips makes many of them."""
+
+    def __init__(self) -> None:
+        self.is_late = False
+        self._socket: socket | None = None
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Told by httpx of all that it does."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self.is_late:
+                self.hang_up()
+
+    def hang_up(self) -> None:
+        self.is_late = True
+        if self._socket is not None:
+            with suppress(OSError):  # it is closed
+                socket.shutdown(self._socket, SHUT_RDWR)  # an SSLSocket's own would break what is being read
 
 
 class _Passing(Exception):

@@ -100,6 +100,7 @@ PASSING = {
     "429 of any length": Reply(429, b"x" * 1_000_000),
     "timeout": Reply(delay=30.0),
     "slow drip": Reply(drip=0.05),
+    "slow drip after the headers": Reply(body=b" " * 1000, drip=0.001),
     "hang-up": Reply(hang_up=True),
 }
 
