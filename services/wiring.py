@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from features.embedded import EmbeddedServer
 from features.errors import ModelMissing, UnknownName
 from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
 from models.language.generator import TextGenerator
-from models.language.weights import MINILM, find_weights
+from models.language.weights import MINILM, SMOLLM2, find_weights
 from models.registry import Registry
 from services.settings import LOCAL, Settings, restrain_mlflow
 from streaming.dead_letters import DeadLetters
@@ -21,8 +21,6 @@ if TYPE_CHECKING:  # torch and transformers
     from models.language.embedder import Embedder
     from models.p5.store import P5Store
     from models.p5.train import Progress
-
-SMOLLM2: Final = "SmolLM2-135M-Instruct"
 
 
 @dataclass(frozen=True, slots=True)
