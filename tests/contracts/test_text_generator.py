@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 from chat_server import ChatServer
+from toy_llama import toy_llama
 
 from features.errors import InvalidInput
+from models.device import Device
 from models.language.chat import ChatGenerator
 from models.language.generator import Message, Role, TextGenerator, prompt_bounds
+from models.language.local import LocalGenerator
 
 READS = 200  # tokens, of a prompt and its answer
 
@@ -18,12 +21,21 @@ def over_http(server: ChatServer, folder: Path) -> TextGenerator:
     return ChatGenerator(server.url, "toy", concurrency=4)
 
 
-GENERATORS: dict[str, Callable[[ChatServer, Path], TextGenerator]] = {"chat": over_http}
+def from_a_folder(server: ChatServer, folder: Path) -> TextGenerator:
+    return LocalGenerator(folder, Device("cpu", bf16=False))
+
+
+GENERATORS: dict[str, Callable[[ChatServer, Path], TextGenerator]] = {"chat": over_http, "local": from_a_folder}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_llama(tmp_path_factory.mktemp("llama"), reads=READS)
 
 
 @pytest.fixture(params=GENERATORS)
-def generator(request: pytest.FixtureRequest, chat_server: ChatServer, tmp_path: Path) -> TextGenerator:
-    return GENERATORS[request.param](chat_server, tmp_path)
+def generator(request: pytest.FixtureRequest, chat_server: ChatServer, folder: Path) -> TextGenerator:
+    return GENERATORS[request.param](chat_server, folder)
 
 
 def prompt(text: str) -> list[Message]:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer
+from toy_llama import toy_llama
 
-from features.errors import ModelMissing, UnknownName
+from features.errors import ModelMissing, UnknownName, WeightsRefused
 from models.language.generator import Message, Role, TextGenerator
+from models.language.weights import SMOLLM2
 from services.settings import Settings
 from services.wiring import open_generator
 
@@ -44,3 +46,28 @@ def test_weights_that_were_not_pulled_are_missed_with_what_would_bring_them(home
 def test_a_folder_that_is_not_there_is_named(home: Path) -> None:
     with pytest.raises(UnknownName, match="/not/there is no folder"):
         opened(home, generator="local:/not/there")
+
+
+def test_a_folder_is_opened_with_its_weights_in_the_name(home: Path, tmp_path: Path) -> None:
+    generator = opened(home, generator=f"local:{toy_llama(tmp_path / 'toy')}")
+    assert generator is not None
+    assert generator.name.startswith("toy@")
+    assert generator.generate([[Message(Role.USER, "one")]], 1)[0].output_tokens == 1
+
+
+def test_the_pulled_weights_are_opened_from_the_home(home: Path) -> None:
+    toy_llama(home / "weights" / SMOLLM2)
+    generator = opened(home, generator="local")
+    assert generator is not None
+    assert generator.name.startswith(f"{SMOLLM2}@")
+
+
+def test_an_adapter_is_the_homes_own_unless_another_is_named(home: Path, tmp_path: Path) -> None:
+    toy = toy_llama(home / "weights" / SMOLLM2)
+    for folder in (home / "phrasers" / "smollm2", tmp_path / "other"):
+        folder.mkdir(parents=True)  # with nothing in it, which is refused by its name
+    with pytest.raises(WeightsRefused, match="phrasers/smollm2"):
+        opened(home, generator="local")
+    with pytest.raises(WeightsRefused, match=f"{tmp_path}/other"):
+        opened(home, generator="local", phraser=tmp_path / "other")
+    assert opened(home, generator=f"local:{toy}") is not None  # the home's is of the pulled weights
