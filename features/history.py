@@ -42,13 +42,15 @@ _FLOAT32_MOST: Final = float(np.finfo(np.float32).max)
 class UserHistory:
     """The newest events of a user, every item the user was ever seen with, and the log position of the last event.
 
-    encoded: as the module says; `events` decodes it. as_of: None for a user nobody has heard of.
+    encoded: as the module says; `events` decodes it. as_of: None for a user nobody has heard of. erased_at: epoch
+    seconds of the last erasure; no event from before it is left.
     """
 
     user: UserId
     encoded: bytes = _EMPTY
     seen: frozenset[ItemId] = frozenset()
     as_of: Position | None = None
+    erased_at: float | None = None
 
     @property
     def events(self) -> tuple[Event, ...]:

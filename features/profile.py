@@ -39,11 +39,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One sentence of a summary. facts: keys of the facts that it states. evidence: ids of events that bear it out."""
+    """One sentence of a summary. facts: keys of the facts that it states. evidence: ids of events that bear it out.
+
+    is_operators: an operator's own sentence, which no event bears out.
+    """
 
     text: str
     facts: tuple[str, ...]
     evidence: tuple[str, ...]
+    is_operators: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,11 @@ class Correction:
 @dataclass(frozen=True, slots=True)
 class StoredSummary:
     """A kind of summary of one user as it is kept. versions: newest first. stale: why the newest could not be made
-    anew though the facts have changed, "" when nothing is in the way."""
+    anew though the facts have changed, "" when nothing is in the way. revision: how often it was written."""
 
     versions: tuple[UserSummary, ...] = ()
     stale: str = ""
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,15 @@ Keys of one user, all in one hash slot (the digest keeps any character of a user
     tp:{TENANT:DIGEST}:s   sorted set  every item ever seen -> newest time, never trimmed
     tp:{TENANT:DIGEST}:m   hash        log positions applied, the time of an erasure
     tp:{TENANT:DIGEST}:v   string      vectors of two models, encoded as features/vectors.py says
+    tp:{TENANT:DIGEST}:y   hash        summaries and corrections, encoded as features/summaries.py says
 
-Keys of a tenant: `tp:{TENANT}:items` (the catalogue) and `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on).
+Keys of a tenant: `tp:{TENANT}:items` (the catalogue), `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on) and
+`tp:{TENANT}:tokens:DAY` (what summaries have cost on a day; kept for two).
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -29,12 +31,14 @@ from features.errors import StoreUnavailable
 from features.events import Event, ItemId, UserDigest, UserId, user_digest
 from features.history import UserHistory, encode, seen_items
 from features.items import Item, encode_item, parse_item, version
-from features.profile import Position, UserVector
+from features.profile import Correction, Position, StoredSummary, UserVector
+from features.summaries import UserSummaries, correction_field, encode_correction, encode_summary, summary_field
 from features.vectors import decode_vectors, encode_vector, vector_of
 
 HISTORY_LIMIT: Final = 500
 SEEN_READ: Final = 10_000
 _TIME: Final = Struct(">d")
+_TOKENS_SECONDS: Final = 2 * 86_400
 _Command = tuple[str | int, ...]
 _VERSION_BYTES: Final = 24  # time f64 and content hash, in front of an item's JSON: they compare as bytes
 
@@ -78,6 +82,7 @@ class ProfileStore:
         self._own = threading.local()
         self._apply = _Script(client, "apply.lua")
         self._vector = _Script(client, "vector.lua")
+        self._summaries = _Script(client, "summaries.lua")
         self._upsert = _Script(client, "upsert.lua")
 
     def apply(self, batches: Sequence[UserBatch]) -> int:
@@ -128,6 +133,56 @@ class ProfileStore:
             stored: Any = self._client.get(self._vectors_key(user_digest(user)))
         return decode_vectors(stored or b"")
 
+    def read_with_summaries(self, users: Sequence[UserId]) -> list[tuple[UserHistory, UserSummaries]]:
+        """The histories, each with what is said about its user, in one round trip."""
+        commands: list[_Command] = []
+        for user in users:
+            commands += *self._read_commands(user), ("HGETALL", self._summaries_key(user_digest(user)))
+        replies = iter(self._send(commands))
+        return [
+            (_history(user, *found), UserSummaries(_fields(said)))
+            for user, *found, said in zip(users, replies, replies, replies, replies, strict=True)
+        ]
+
+    def write_summaries(self, summaries: Sequence[tuple[UserHistory, Mapping[str, StoredSummary]]]) -> list[bool]:
+        """Stores summaries by their kind, those of one user together; for each user, whether they are stored.
+
+        Each was made from the stored one that was read with this history. Those of a user who has been erased since,
+        who is not known, or of whom somebody else has written since, change nothing. Any call may be repeated.
+        """
+        calls = [
+            self._summaries_call(
+                history,
+                [(summary_field(kind), one.revision, encode_summary(one)) for kind, one in of_kinds.items()],
+            )
+            for history, of_kinds in summaries
+        ]
+        return [bool(stored) for stored in self._summaries.run(calls)]
+
+    def write_corrections(
+        self, history: UserHistory, corrections: Sequence[Correction], removed: Sequence[str] = ()
+    ) -> bool:
+        """Stores corrections, each in place of an earlier one of its fact, and removes those of the facts `removed`.
+
+        False, and nothing has changed, when the user is not known or was erased since the history was read.
+        """
+        fields = [(correction_field(one.fact), "", encode_correction(one)) for one in corrections]
+        fields += [(correction_field(fact), "", b"") for fact in removed]
+        return bool(self._summaries.run([self._summaries_call(history, fields)])[0])
+
+    def tokens_spent(self, day: str) -> int:
+        """The tokens that summaries have cost on a day."""
+        with _translated():
+            return int(cast("Any", self._client.get(self._tokens_key(day))) or 0)
+
+    def spend_tokens(self, day: str, tokens: int) -> None:
+        """Adds to what summaries have cost on a day, which is remembered for two days."""
+        with _translated():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.incrby(self._tokens_key(day), tokens)
+            pipeline.expire(self._tokens_key(day), _TOKENS_SECONDS)
+            pipeline.execute()
+
     def upsert_items(self, items: Iterable[Item]) -> int:
         """Puts versions of items into the catalogue; how many were newer than what was there."""
         key = f"tp:{{{self._tenant}}}:items"
@@ -174,7 +229,7 @@ class ProfileStore:
         """Bytes that the server spends on this user, keys and bookkeeping included."""
         with _translated():
             digest = user_digest(user)
-            keys = (*self._keys(digest), self._vectors_key(digest))
+            keys = (*self._keys(digest), self._vectors_key(digest), self._summaries_key(digest))
             return sum(self._client.memory_usage(key, samples=0) or 0 for key in keys)
 
     def rewrite_append_only_file(self) -> bool:
@@ -230,8 +285,9 @@ class ProfileStore:
         field = f"{batch.last.log_id}:{batch.last.partition}"
         erased = "" if batch.erased_at is None else repr(batch.erased_at)
         folded = encode(batch.events, self._limit, batch.erased_at)
-        # An erasure takes the vectors with it; no other batch touches their key.
-        keys = self._keys(batch.user) + (() if batch.erased_at is None else (self._vectors_key(batch.user),))
+        keys = self._keys(batch.user)
+        if batch.erased_at is not None:  # an erasure takes these with it; no other batch touches them
+            keys += (self._vectors_key(batch.user), self._summaries_key(batch.user))
         return keys, (self._limit, field, batch.last.offset, erased, folded, *seen)
 
     def _vector_call(self, user: UserId, vector: UserVector) -> tuple[Sequence[str], Sequence[Any]]:
@@ -240,16 +296,31 @@ class ProfileStore:
         keys = (self._keys(digest)[2], self._vectors_key(digest))
         return keys, (field, as_of.offset, vector.model, encode_vector(vector))
 
-    def _read_commands(self, user: UserId) -> tuple[_Command, ...]:
-        history, seen, meta = self._keys(user_digest(user))
-        return ("GET", history), ("ZRANGE", seen, -SEEN_READ, -1), ("HGETALL", meta)
+    def _summaries_call(
+        self, history: UserHistory, fields: Sequence[tuple[bytes, int | str, bytes]]
+    ) -> tuple[Sequence[str], Sequence[Any]]:
+        digest = user_digest(history.user)
+        erased = "" if history.erased_at is None else repr(history.erased_at)
+        keys = (self._keys(digest)[2], self._summaries_key(digest))
+        return keys, (erased, *(part for field in fields for part in field))
 
-    def _keys(self, user: UserDigest) -> tuple[str, str, str]:
+    def _read_commands(self, user: UserId) -> tuple[_Command, ...]:
+        """The stamps first: what is applied in between may make a history look older than it is, and never newer."""
+        history, seen, meta = self._keys(user_digest(user))
+        return ("HGETALL", meta), ("GET", history), ("ZRANGE", seen, -SEEN_READ, -1)
+
+    def _keys(self, user: UserDigest) -> tuple[str, ...]:
         prefix = f"tp:{{{self._tenant}:{user}}}:"
         return f"{prefix}h", f"{prefix}s", f"{prefix}m"
 
     def _vectors_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:v"
+
+    def _summaries_key(self, user: UserDigest) -> str:
+        return f"tp:{{{self._tenant}:{user}}}:y"
+
+    def _tokens_key(self, day: str) -> str:
+        return f"tp:{{{self._tenant}}}:tokens:{day}"
 
     def _checkpoint_key(self, group: str) -> str:
         return f"tp:{{{self._tenant}}}:checkpoint:{group}"
@@ -305,14 +376,20 @@ class _Script:
         return pipeline.execute()
 
 
-def _history(user: UserId, encoded: bytes | None, seen: list[bytes], meta: Any) -> UserHistory:
-    as_of = None
-    if meta:
-        fields = meta if isinstance(meta, dict) else dict(zip(meta[::2], meta[1::2], strict=True))  # RESP 3, RESP 2
+def _history(user: UserId, meta: Any, encoded: bytes | None, seen: list[bytes]) -> UserHistory:
+    as_of, erased_at = None, None
+    fields = _fields(meta)
+    if fields:
         log_id, _, partition = fields[b"a"].decode().rpartition(":")
         as_of = Position(log_id, int(partition), int(fields[fields[b"a"]]))
+        erased_at = float(fields[b"t"]) if b"t" in fields else None
     items = cast("frozenset[ItemId]", frozenset(map(bytes.decode, seen)))
-    return UserHistory(user, encoded or b"", items, as_of)
+    return UserHistory(user, encoded or b"", items, as_of, erased_at)
+
+
+def _fields(reply: Any) -> dict[bytes, bytes]:
+    """A hash as RESP 3 or RESP 2 gives it."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 @contextmanager
