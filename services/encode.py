@@ -22,26 +22,20 @@ from typing import Final
 from features.errors import LogUnavailable, StoreUnavailable
 from features.events import UserId
 from features.history import UserHistory
-from features.profile import Position, UserVector
-from features.profiles import Checkpoint, ProfileStore
+from features.profile import UserVector
+from features.profiles import ProfileStore
 from models.recommender import HISTORY_LENGTH, Pipeline, Query
-from services.ingesting import GROUP as INGEST
+from services.behind import BATCH, PATIENCE_SECONDS, POLL_SECONDS, Fresh, behind, checkpoint, settled
 from services.threads import Threads
 from services.wiring import Backends
 from streaming.ingest import RETRY_SECONDS, WAIT_SECONDS, resume
 from streaming.log import Consumer, Record, Stream
 
 GROUP: Final = "encode"
-BATCH: Final = 4096  # records in hand
-REMEMBERED: Final = 100_000  # users whose vector is known to be fresh, so that a replay reads each of them once
 AT_ONCE: Final = 256  # users in one call of the encoder
 STANDBY_SECONDS: Final = 5.0
-POLL_SECONDS: Final = 0.01  # between two looks at how far the ingest has come, while records wait for it
-PATIENCE_SECONDS: Final = 10.0  # without any progress of the ingest, when the worker is to end at the log's end
 
 logger = logging.getLogger(__name__)
-
-Fresh = dict[UserId, Position]  # what the stored vector of a user has seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +89,13 @@ def follow(
         try:
             if len(held) < BATCH:
                 held += consumer.read(BATCH - len(held), 0.0 if held else WAIT_SECONDS)
-            settled, waiting = _settled(held, store)
-            if settled:
-                encoded = encode_users(_behind(settled, fresh), store, pipeline, fresh, stop, at_once)
+            done, waiting = settled(held, store)
+            if done:
+                encoded = encode_users(behind(done, fresh), store, pipeline, fresh, stop, at_once)
                 if stop.is_set():  # in the middle of it
                     break
-                _checkpoint(settled, consumer, store, group)
-                report(encoded + Encoded(records=len(settled)))
+                checkpoint(done, consumer, store, group)
+                report(encoded + Encoded(records=len(done)))
                 held, moved = waiting, time.monotonic()
             elif until_end and (not held or time.monotonic() - moved > patience):
                 break
@@ -193,38 +187,3 @@ def _stale(users: Sequence[UserId], store: ProfileStore, pipeline: Pipeline, fre
         elif history.encoded:
             stale.append(history)
     return stale
-
-
-def _settled(held: Sequence[Record], store: ProfileStore) -> tuple[list[Record], list[Record]]:
-    """(records that the ingest has applied or put away, those it has not come to)."""
-    if not held:
-        return [], []
-    applied = {
-        (mark.position.log_id, mark.position.partition): mark.position.offset
-        for mark in store.checkpoints(f"{INGEST}:{Stream.EVENTS}")
-    }
-    settled, waiting = list[Record](), list[Record]()
-    for record in held:
-        position = record.position
-        passed = position.offset <= applied.get((position.log_id, position.partition), -1)
-        (settled if passed else waiting).append(record)
-    return settled, waiting
-
-
-def _behind(records: Sequence[Record], fresh: Fresh) -> list[UserId]:
-    """The users, each once, whose vector is not known to have seen their record."""
-    if len(fresh) > REMEMBERED:
-        fresh.clear()
-    users: dict[UserId, None] = {}
-    for record in records:
-        user = UserId(record.key)
-        known = fresh.get(user)
-        if known is None or not known.covers(record.position):
-            users[user] = None
-    return list(users)
-
-
-def _checkpoint(records: Sequence[Record], consumer: Consumer, store: ProfileStore, group: str) -> None:
-    last = {record.position.partition: Checkpoint(record.position, record.appended) for record in records}
-    store.checkpoint(group, list(last.values()))
-    consumer.commit([mark.position for mark in last.values()])

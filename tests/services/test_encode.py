@@ -20,7 +20,8 @@ from features.events import Erasure, Event, EventId, ItemId, UserId, encode_eras
 from features.profiles import ProfileStore, connect_for_ingest
 from models.recommender import Query
 from services import encode
-from services.encode import BATCH, GROUP, Encoded, follow
+from services.behind import BATCH
+from services.encode import GROUP, Encoded, follow
 from streaming import ingest
 from streaming.dead_letters import DeadLetters
 from streaming.ingest import into_profiles
