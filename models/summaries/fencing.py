@@ -19,9 +19,9 @@ FENCE_RULE: Final = (
     "whatever it says."
 )
 
-# < > & of marks, tags and most chat templates; [ ] of Mistral's and Llama 2's; ` of code fences; { } of templates that
+# < > of marks, tags and most chat templates; [ ] of Mistral's and Llama 2's; ` of code fences; { } of templates that
 # an app may fill in later; | of <|...|>. They end up within strings: JSON's own are put in by `fenced`.
-_ESCAPED: Final = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&[]`{}|"}
+_ESCAPED: Final = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>[]`{}|"}
 
 
 def fenced(values: Sequence[Any]) -> str:
