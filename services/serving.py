@@ -14,6 +14,7 @@ from models.bundle import Bundle
 from models.catalogue import Catalogue
 from models.encoders.cold import ColdVectors, Embeds
 from models.recommender import Pipeline
+from services.answering import Answers
 from services.api.batching import Batcher
 from services.asking import Asking
 from services.cold import keep_cold
@@ -23,13 +24,15 @@ from services.impressions import ImpressionWriter
 from services.ingesting import start_ingest
 from services.live import LivePopularity, tail
 from services.metrics import Metrics
+from services.prompting import Embed, Prompting, Retrievers
 from services.recommending import Ask, Recommender
 from services.served import Answering, Following, Served, load_served
 from services.settings import Settings
+from services.summaries import Summaries
 from services.tasking import LocalWorker, Tasks, TaskWorker
 from services.threads import Threads
 from services.variants import Variants
-from services.wiring import Backends, open_embedder
+from services.wiring import Backends, open_count, open_embedder, open_generator
 from streaming.log import Record, Stream
 
 AT_ONCE_BESIDE: Final = 32  # users encoded together where requests want the processor too
@@ -69,8 +72,11 @@ class Serving:
         """Loads the catalogue and the bundle in use, starts the threads; requests may be answered from now on, and know
         more by the second. Where the bundle is refused, an older one answers, or popularity.
 
-        Raises StoreUnavailable, and LogUnavailable when `ingest` and another process is ingesting already.
+        Raises StoreUnavailable, LogUnavailable when `ingest` and another process is ingesting already, and what
+        `open_generator` raises.
         """
+        generator = open_generator(self.settings, phrases=False)
+        count = open_count(self.settings, generator)
         self.catalogue.put(self._backends.patient.items())
         self._following.start()
         self.tasks = Tasks(self._backends.patient, self.metrics.used_list, self.metrics.answered_tasks)
@@ -94,6 +100,10 @@ class Serving:
         )
         self._put()
         self.asking = Asking(self.store, self.catalogue, self.tasks, lambda: self.answering, self.metrics.degraded.inc)
+        self.summaries = Summaries(self.store, self.catalogue.get, self.clock)
+        retrievers = Retrievers(self._embed)
+        self.prompting = Prompting(self.summaries, self.catalogue, retrievers, count, self.metrics.degraded.inc)
+        self.answers = None if generator is None else Answers(generator)
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
         self._follow(Stream.EVENTS, self._take_events, self._events_read)
@@ -105,6 +115,9 @@ class Serving:
         self._threads.start("following the bundle in use", self._follow_bundle)
         self._threads.start("placing new items", self._place_new_items)
         self._threads.start("working for P5", lambda: self.tasks.run(self._threads.stop))
+        if self.answers is not None:
+            answers = self.answers
+            self._threads.start("answering prompts", lambda: answers.run(self._threads.stop))
         return self
 
     def __exit__(
@@ -147,6 +160,10 @@ class Serving:
         erased = erase(user, self.store, self.log, self.dead_letters, self.clock())
         self.tasks.results.erase(user_digest(user), self.clock())
         return erased
+
+    def _embed(self) -> Embed | None:
+        embedder = open_embedder(self.settings)
+        return None if embedder is None else embedder.vectors
 
     def _follow(self, stream: Stream, take: Callable[[list[Record]], None], caught_up: Signal) -> None:
         consumer = self.log.consumer(stream, None)

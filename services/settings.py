@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     generator_concurrency: Annotated[int, Field(gt=0, le=256)] = Field(8, description="Questions under way at once.")
     generator_price_in: Price = Field(0.0, description="Of a million tokens read, in the operator's currency.")
     generator_price_out: Price = Field(0.0, description="Of a million tokens written.")
+    tokenizer: Path | None = Field(
+        None,
+        description="tokenizer.json of the model that reads the prompts, to count their tokens by; the generator's own "
+        "count, or an upper bound, when not given.",
+    )
     phraser: Path | None = Field(
         None, description="A LoRA adapter's folder, for a local generator; the home's phrasers/smollm2 when not given."
     )
@@ -144,6 +149,13 @@ class Settings(BaseSettings):
         if not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("a key is visible ASCII characters")
         return SecretStr(text) if text else None
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _tokenizer(cls, file: Path | None) -> Path | None:
+        if file is not None and not file.expanduser().is_file():
+            raise ValueError("a tokenizer is a file that is there, as a rule a tokenizer.json")
+        return file and file.expanduser().absolute()
 
     @field_validator("phraser")
     @classmethod

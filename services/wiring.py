@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from features.embedded import EmbeddedServer
 from features.errors import ModelMissing, UnknownName
 from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
+from models.language.counting import Count, most_tokens, tokens_by
 from models.language.generator import TextGenerator
 from models.language.weights import MINILM, SMOLLM2, find_weights
 from models.registry import Registry
@@ -109,8 +110,9 @@ def open_embedder(settings: Settings) -> "Embedder | None":
     return Embedder(folder)
 
 
-def open_generator(settings: Settings) -> TextGenerator | None:
-    """What writes text, None when the settings name nothing.
+def open_generator(settings: Settings, *, phrases: bool = True) -> TextGenerator | None:
+    """What writes text, None when the settings name nothing. phrases: whether a local one is to phrase facts, which an
+    adapter was trained for, and which it does questions no good to have.
 
     Raises ModelMissing when its weights were not pulled, UnknownName for a folder that is not there, WeightsRefused.
     """
@@ -130,7 +132,15 @@ def open_generator(settings: Settings) -> TextGenerator | None:
     folder, adapter = _local_generator(settings)
     from models.language.local import LocalGenerator
 
-    return LocalGenerator(folder, adapter=adapter)
+    return LocalGenerator(folder, adapter=adapter if phrases else None)
+
+
+def open_count(settings: Settings, generator: TextGenerator | None) -> Count:
+    """How many tokens texts take in a prompt: by the tokenizer that the settings name, else by the generator; without
+    either an upper bound. Raises WeightsRefused."""
+    if settings.tokenizer is not None:
+        return tokens_by(settings.tokenizer)
+    return most_tokens if generator is None else generator.count
 
 
 def phrasers_folder(settings: Settings) -> Path:

@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from features.cleaning import cleaned
 from features.events import Event, EventId, ItemId
 from features.items import Item
+from models.language.counting import Count
 
 CATEGORIES_MOST: Final = 8  # of one item: more say little and cost much
 CATEGORY_MOST: Final = 40  # characters
 CUTS_MOST: Final = 32  # lengths that a title is tried at when it has to be cut
-
-Count = Callable[[Sequence[str]], Sequence[int]]
-"""How many tokens each text takes, or an upper bound."""
 
 
 @dataclass(frozen=True, slots=True)

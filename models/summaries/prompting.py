@@ -17,8 +17,9 @@ from typing import Final, TypeVar
 
 from features.errors import InvalidInput
 from features.profile import Claim
+from models.language.counting import Count
 from models.language.generator import MESSAGE_TOKENS, PROMPT_TOKENS, Message, Role
-from models.summaries.entries import Count, Entry, fitted
+from models.summaries.entries import Entry, fitted
 from models.summaries.fact import FactKind
 from models.summaries.fencing import FENCE_RULE, fenced, line_of
 

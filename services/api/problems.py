@@ -8,7 +8,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from features.errors import InvalidInput, LogUnavailable, ModelMissing, Overloaded, StoreUnavailable, UnknownName
+from features.errors import (
+    GeneratorUnavailable,
+    InvalidInput,
+    LogUnavailable,
+    ModelMissing,
+    Overloaded,
+    StoreUnavailable,
+    UnknownName,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -42,6 +50,7 @@ def install(app: FastAPI) -> None:
     async def missing(request: Request, error: ModelMissing) -> Response:
         return problem(409, "No model for this", str(error))
 
+    @app.exception_handler(GeneratorUnavailable)
     @app.exception_handler(LogUnavailable)
     @app.exception_handler(Overloaded)
     @app.exception_handler(StoreUnavailable)

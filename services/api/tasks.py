@@ -2,7 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from features.errors import InvalidInput, Overloaded
 from features.events import ItemId, UserId
 from features.wire import ID_LENGTH, FiniteNumber, Id, parse_one
-from models.p5.asks import Answer
 from services.api.bodies import answers, described, read_body
 from services.asking import NO_P5, Question
 from services.serving import Serving
@@ -18,6 +17,7 @@ from services.serving import Serving
 TEXT_MOST: Final = 4000  # characters of a review
 ANSWER_SECONDS: Final = 30.0  # that a question waits
 
+Answered = TypeVar("Answered")
 UserPath = Annotated[str, Path(min_length=1, max_length=ID_LENGTH)]
 TemplateId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64)]
 
@@ -160,7 +160,7 @@ def _add(routes: APIRouter, serving: Serving, task: type[Task]) -> None:
     )
 
 
-async def in_time(answer: Future[Answer], seconds: float = ANSWER_SECONDS) -> Answer:
+async def in_time(answer: Future[Answered], seconds: float = ANSWER_SECONDS) -> Answered:
     """The answer when it comes. Raises Overloaded when it does not come in time; it is not worked on then, unless it
     already is."""
     try:

@@ -1,0 +1,108 @@
+"""Prompts that wait for a text generator are answered together, by one thread, in the order in which they came."""
+
+import html
+import logging
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Condition
+from threading import Event as Signal
+from typing import Final
+
+from features.cleaning import cleaned
+from features.errors import InvalidInput, Overloaded
+from models.language.generator import Completion, Message, TextGenerator
+
+AT_ONCE: Final = 16
+WAITING_MOST: Final = 128
+LINE_MOST: Final = 4000  # characters of a line of an answer
+ENDED: Final = "prompts are not answered here any more; ask again later"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    messages: Sequence[Message]
+    most: int
+    future: Future[Completion] = field(default_factory=Future)
+
+
+class Answers:
+    """Prompts and their answers to come; `run` is one thread's, the rest may be called from any."""
+
+    def __init__(self, generator: TextGenerator, waiting_most: int = WAITING_MOST) -> None:
+        self.model = generator.name
+        self._generator = generator
+        self._waiting_most = waiting_most
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = Condition()
+        self._ended = False
+
+    def ask(self, messages: Sequence[Message], most: int) -> Future[Completion]:
+        """The answer to come, of at most `most` tokens; an error of the generator comes in its place.
+
+        Raises Overloaded when too much waits, and when `run` has ended.
+        """
+        one = _Waiting(messages, most)
+        with self._changed:
+            if self._ended:
+                raise Overloaded(ENDED)
+            if len(self._waiting) >= self._waiting_most:
+                raise Overloaded(f"{self._waiting_most} prompts wait for {self.model}; ask again later")
+            self._waiting.append(one)
+            self._changed.notify()
+        return one.future
+
+    def run(self, stop: Signal) -> None:
+        """Answers until `stop` is set; what still waits then is refused."""
+        try:
+            while not stop.is_set():
+                self._answer(self._next())
+        finally:
+            with self._changed:
+                self._ended = True
+                for one in self._waiting:
+                    with suppress(InvalidStateError):  # whoever asked has gone
+                        one.future.set_exception(Overloaded(ENDED))
+                self._waiting.clear()
+
+    def _next(self) -> list[_Waiting]:
+        """Those that have waited longest, as far as their answers may be equally long."""
+        with self._changed:
+            if not self._waiting:
+                self._changed.wait(0.05)
+            taken: list[_Waiting] = []
+            while self._waiting and len(taken) < AT_ONCE and self._waiting[0].most == (taken or self._waiting)[0].most:
+                taken.append(self._waiting.popleft())
+        return [one for one in taken if one.future.set_running_or_notify_cancel()]
+
+    def _answer(self, some: Sequence[_Waiting]) -> None:
+        if not some:
+            return
+        try:
+            answers = self._generator.generate([one.messages for one in some], some[0].most)
+            for one, answer in zip(some, answers, strict=True):
+                one.future.set_result(answer)
+        except InvalidInput as error:  # of one prompt: the others have nothing to do with it
+            if len(some) == 1:
+                some[0].future.set_exception(error)
+                return
+            for one in some:
+                self._answer([one])
+        except Exception as error:  # noqa: BLE001 - goes to those who have asked
+            logger.warning("%d prompts were not answered: %s", len(some), error)
+            for one in some:
+                one.future.set_exception(error)
+
+
+def shown(text: str) -> str:
+    """What a generator has written without unseen characters, line by line."""
+    return "\n".join(cleaned(line, LINE_MOST) for line in text.split("\n")).strip()
+
+
+def as_html(text: str) -> str:
+    """The same for a page: no tag, no attribute, no entity of the generator's making."""
+    return html.escape(text).replace("\n", "<br>\n")

@@ -1,0 +1,191 @@
+"""Prompts about a user within a budget of tokens, and answers to them by the generator of this deployment."""
+
+import asyncio
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+
+from features.errors import ModelMissing
+from features.events import ItemId, UserId
+from features.wire import ID_LENGTH, Id, parse_one
+from models.summaries.kinds import SummaryKind
+from models.summaries.prompting import Layout, Task
+from services.answering import as_html, shown
+from services.api.bodies import answers, described, read_body
+from services.api.tasks import in_time
+from services.prompting import INPUT_MOST, By, Wanted
+from services.serving import Serving
+
+ANSWER_SECONDS: Final = 120.0  # that an answer is waited for: a small model on one core writes 14 tokens a second
+NO_GENERATOR: Final = (
+    "no text generator is configured; set TASTEPRINT_GENERATOR to local (after `tasteprint weights pull "
+    "SmolLM2-135M-Instruct`), or to http(s)://HOST/v1 of an OpenAI-compatible server"
+)
+
+UserPath = Annotated[str, Path(min_length=1, max_length=ID_LENGTH)]
+Choice = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class PromptRequest(BaseModel):
+    """What the prompt is for, and how much of the user it may hold."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"task": "rating", "items": ["242"], "k": 2, "budget": 1024}]},
+    )
+
+    task: Task
+    input: Annotated[str, StringConstraints(strict=True, max_length=INPUT_MOST)] = Field(
+        "", description="What is asked, rated, filed or to be written. It is quoted as data, as all else is."
+    )
+    choices: Annotated[list[Choice], Field(max_length=100, description="For ranking and tagging.")] = []
+    items: Annotated[
+        list[Id],
+        Field(
+            max_length=100, description="Items of the catalogue: choices, or the one that is rated, without an input."
+        ),
+    ] = []
+    k: Annotated[int, Field(ge=0, le=50, description="The most past events, those that bear on the input.")] = 4
+    budget: Annotated[int, Field(ge=1, le=131_072, description="The most tokens of the whole prompt.")] = 1024
+    layout: Annotated[Layout, Field(description="Plain, or by aspects.")] = Layout.PLAIN
+    retriever: Annotated[By, Field(description="How the past events are found.")] = By.BM25
+    kind: Annotated[SummaryKind | None, Field(description="The kind of summary; that of the task when absent.")] = None
+    summary: Annotated[bool, Field(strict=True, description="Whether the summary is part of the prompt.")] = True
+
+    def wanted(self) -> Wanted:
+        return Wanted(
+            self.task,
+            self.input,
+            tuple(self.choices),
+            tuple(map(ItemId, self.items)),
+            self.k,
+            self.budget,
+            self.layout,
+            self.retriever,
+            self.kind,
+            self.summary,
+        )
+
+
+class AskRequest(PromptRequest):
+    """The same, and how long the answer may be."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"task": "question", "input": "Which genres does this user like?", "k": 2}]},
+    )
+
+    task: Task = Task.QUESTION
+    tokens: Annotated[int, Field(ge=1, le=4096, description="The most tokens of the answer.")] = 128
+
+
+_PROMPT: Final = TypeAdapter(PromptRequest)
+_ASK: Final = TypeAdapter(AskRequest)
+
+_MADE: Final = {
+    "parts": [
+        {"name": "system", "tokens": 39, "evidence": []},
+        {"name": "summary", "tokens": 41, "evidence": ["ml-100k-87863"]},
+        {"name": "history", "tokens": 52, "evidence": ["ml-100k-07542", "ml-100k-16893"]},
+        {"name": "input", "tokens": 19, "evidence": []},
+        {"name": "task", "tokens": 21, "evidence": []},
+        {"name": "template", "tokens": 64, "evidence": []},
+    ],
+    "tokens": 240,
+    "evidence": ["ml-100k-87863", "ml-100k-07542", "ml-100k-16893"],
+    "summary": {
+        "kind": "rating",
+        "model": "template",
+        "prompt": "",
+        "made_at": 1798761600.0,
+        "as_of": "2c52b2d9d302:1:21850",
+        "is_current": True,
+        "stale": None,
+    },
+    "as_of": "2c52b2d9d302:1:21850",
+    "degraded": [],
+}
+_PROMPTED: Final = {
+    "messages": [
+        {"role": "system", "content": "You help an app to suit one of its users. What stands between <data> and ..."},
+        {"role": "user", "content": 'About the user:\n<data>\n"Likes Drama (4.1)."\n</data>\nWhat the user did ...'},
+    ],
+    **_MADE,
+}
+_ANSWERED: Final = {
+    "answer": "Mostly dramas.",
+    "answer_html": "Mostly dramas.",
+    "is_finished": True,
+    "model": "SmolLM2-135M-Instruct@5af571cbf074",
+    "tokens": {"input": 181, "output": 5},
+    "prompt": {name: value for name, value in _MADE.items() if name not in ("as_of", "degraded")},
+    "as_of": _MADE["as_of"],
+    "degraded": [],
+}
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    409: {
+        "description": "Something that is needed is not there.",
+        "content": {
+            "application/problem+json": {
+                "example": {"type": "about:blank", "title": "No model for this", "status": 409, "detail": NO_GENERATOR}
+            }
+        },
+    }
+}
+
+
+def router(serving: Serving) -> APIRouter:
+    routes = APIRouter(tags=["prompts"])
+    most = serving.settings.body_bytes
+
+    @routes.post(
+        "/v1/users/{user_id:path}/prompt",
+        openapi_extra=described(PromptRequest),
+        responses=answers(_PROMPTED) | _REFUSED,
+    )
+    async def prompt(request: Request, user_id: UserPath) -> Response:
+        """Chat messages about this user for an LLM of the app's own, with what they were made of.
+
+        The summary, then the past events that bear on the input, then the input: as JSON between marks that no data can
+        contain. `tokens` is never more than `budget`, and counts what a chat template adds at most; what does not fit
+        is left out, past events first, then the last sentences of the summary. Tokens are counted by the tokenizer that
+        is configured, or the generator's, and without either by an upper bound, which is about four times as many.
+        `evidence` are the ids of the events that the prompt rests on. An unknown user has no summary and no past.
+        409 for the dense retriever without its weights; `degraded` says what else the prompt had to do without.
+        """
+        body = parse_one(_PROMPT, await read_body(request, most))
+        made = await asyncio.to_thread(serving.prompting.prompt, UserId(user_id), body.wanted())
+        messages = [{"role": message.role, "content": message.content} for message in made.prompt.messages]
+        return Response(orjson.dumps({"messages": messages, **made.said()}), media_type="application/json")
+
+    @routes.post(
+        "/v1/users/{user_id:path}/ask", openapi_extra=described(AskRequest), responses=answers(_ANSWERED) | _REFUSED
+    )
+    async def ask(request: Request, user_id: UserPath) -> Response:
+        """The answer of this deployment's text generator to the same prompt.
+
+        `answer` is what it has written, not a truth: check what matters against `evidence`. `answer_html` is the same
+        escaped for a page. 409 when no generator is configured; 503 when it does not answer, or too much waits for it.
+        """
+        body = parse_one(_ASK, await read_body(request, most))
+        if serving.answers is None:
+            raise ModelMissing(NO_GENERATOR)
+        made = await asyncio.to_thread(serving.prompting.prompt, UserId(user_id), body.wanted())
+        answer = await in_time(serving.answers.ask(made.prompt.messages, body.tokens), ANSWER_SECONDS)
+        said = made.said()
+        text = shown(answer.text)
+        content = {
+            "answer": text,
+            "answer_html": as_html(text),
+            "is_finished": answer.is_finished,
+            "model": serving.answers.model,
+            "tokens": {"input": answer.input_tokens, "output": answer.output_tokens},
+            "as_of": said.pop("as_of"),
+            "degraded": said.pop("degraded"),
+            "prompt": said,
+        }
+        return Response(orjson.dumps(content), media_type="application/json")
+
+    return routes
