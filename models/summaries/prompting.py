@@ -209,8 +209,12 @@ def _aspect(claim: Claim) -> str:
 def _row(entry: Entry, layout: Layout) -> list[str | float]:
     """An entry as data; where the aspect names its category, without the others."""
     named = [entry.title] if layout is Layout.STRUCTURED else quoted(entry.title, entry.categories)
-    value = entry.did if entry.value is None else int(entry.value) if entry.value.is_integer() else entry.value
-    return [*named, value]
+    return [*named, entry.did if entry.value is None else _short(entry.value)]
+
+
+def _short(value: float) -> float:
+    """The same number, 4 for 4.0."""
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _evidence(name: str, brief: Brief) -> tuple[str, ...]:
