@@ -7,6 +7,7 @@ the last place of all is now.
 Shapes: Q queries, E entries of one user (oldest first), T words, D dimensions.
 """
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -116,6 +117,7 @@ def _indexed(words_Q: Sequence[Sequence[str]], words_E: Sequence[Sequence[str]])
     """scores_QE of queries that all see the same entries."""
     import bm25s
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it has itself tell of every index
     scores_QE = np.zeros((len(words_Q), len(words_E)))
     ids = {word: place for place, word in enumerate(dict.fromkeys(word for some in words_E for word in some))}
     if not ids:
