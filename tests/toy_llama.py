@@ -1,5 +1,6 @@
 """A folder with a tiny chat model of random weights, whose tokens are bytes and a few words."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,14 +14,15 @@ TEMPLATE = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def toy_llama(folder: Path, *, reads: int = 256, seed: int = 0) -> Path:
-    """Writes the model there. reads: tokens of a prompt and its answer."""
+def toy_llama(folder: Path, *, reads: int = 256, seed: int = 0, special: Sequence[str] = SPECIAL) -> Path:
+    """Writes the model there. reads: tokens of a prompt and its answer. special: its special tokens, SPECIAL among
+    them."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+        vocab_size=300, special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(["system user assistant likes what this user"] * 2, trainer)
     chat = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>")  # noqa: S106 - no password

@@ -21,12 +21,12 @@ from socket import SHUT_RDWR, socket
 from threading import Event as Signal
 from threading import Timer
 from typing import Any, Final
-from unicodedata import normalize
 
 import httpx
 import orjson
 
 from features.errors import GeneratorUnavailable, InvalidInput
+from models.language.counting import most_tokens
 from models.language.generator import Completion, Message, prompt_bounds
 
 CONNECT_SECONDS: Final = 5.0
@@ -111,9 +111,8 @@ class ChatGenerator:
             return [answer.result() for answer in answers]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """An upper bound: a token stands for one byte of UTF-8 or more, in byte-level BPE and in SentencePiece with its
-        fall back to bytes, which may first compose letters (NFKC, that can lengthen) and put a space before all."""
-        return [max(_bytes(text), _bytes(normalize("NFKC", text))) + 1 if text else 0 for text in texts]
+        """An upper bound, since the server's tokenizer is not known here."""
+        return most_tokens(texts)
 
     def _client(self) -> httpx.Client:
         return httpx.Client(
@@ -252,7 +251,3 @@ def _tokens(usage: Any, name: str, otherwise: int) -> int:
     """What the server has counted, where it did."""
     counted = usage.get(name) if isinstance(usage, dict) else None
     return counted if type(counted) is int and counted >= 0 else otherwise
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))

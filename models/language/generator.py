@@ -36,7 +36,7 @@ class Completion:
 
 
 class TextGenerator(Protocol):
-    """Writes text, many prompts at a time; to be used from one thread at a time.
+    """Writes text, many prompts at a time, for one thread at a time; counts tokens for any.
 
     name: of the model and its weights or server; stands wherever its text is kept.
     """

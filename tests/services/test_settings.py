@@ -74,6 +74,7 @@ def test_another_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("generator_price_out", "nan"),
         ("summary_tokens_per_day", -1),
         ("phraser", "/not/there"),
+        ("tokenizer", "/not/there"),
         ("nothing_like_it", 1),
     ],
 )

@@ -11,7 +11,7 @@ from features.errors import ModelMissing, UnknownName, WeightsRefused
 from models.language.generator import Message, Role, TextGenerator
 from models.language.weights import SMOLLM2
 from services.settings import Settings
-from services.wiring import open_generator
+from services.wiring import open_count, open_generator
 
 
 def opened(home: Path, **settings: Any) -> TextGenerator | None:
@@ -71,3 +71,21 @@ def test_an_adapter_is_the_homes_own_unless_another_is_named(home: Path, tmp_pat
     with pytest.raises(WeightsRefused, match=f"{tmp_path}/other"):
         opened(home, generator="local", phraser=tmp_path / "other")
     assert opened(home, generator=f"local:{toy}") is not None  # the home's is of the pulled weights
+
+
+def test_questions_are_not_answered_with_what_was_learned_for_phrasing(home: Path) -> None:
+    toy_llama(home / "weights" / SMOLLM2)
+    (home / "phrasers" / "smollm2").mkdir(parents=True)  # with nothing in it, which would be refused
+    assert open_generator(Settings(home=home, generator="local"), phrases=False) is not None
+
+
+def test_tokens_are_counted_by_the_tokenizer_that_is_named_else_by_the_generator_else_by_a_bound(
+    home: Path, tmp_path: Path
+) -> None:
+    tokenizer = toy_llama(tmp_path / "toy") / "tokenizer.json"
+    settings = Settings(home=home, generator=f"local:{tmp_path / 'toy'}")
+    generator = open_generator(settings)
+    assert generator is not None
+    assert open_count(Settings(home=home), None)(["user"]) == [5]
+    assert open_count(settings, generator)(["user"]) == generator.count(["user"]) != [5]
+    assert open_count(Settings(home=home, tokenizer=tokenizer), None)(["user"]) == generator.count(["user"])
