@@ -23,6 +23,7 @@ GOOD = {
     "/v1/items": {"item_id": "i", "title": "t", "categories": ["c"], "attributes": {"a": 1}, "hidden": False},
     "/v1/recommendations": {"events": [{"item_id": "i", "timestamp": NOW}], "k": 3, "exclude": ["j"]},
     "/v1/rank": {"user_id": "u", "items": ["i", "j"]},
+    "/v1/users/u/prompt": {"task": "tagging", "input": "t", "choices": ["a", "b"], "k": 1, "layout": "structured"},
 }
 
 TEXT = st.text(st.characters(), max_size=6)  # lone surrogates too
