@@ -244,4 +244,4 @@ def _in_front(title: str) -> str:
 
 
 def _clipped(name: str) -> str:
-    return name if len(name) <= 80 else name[:79].rstrip() + "…"
+    return name if len(name) <= 60 else name[:59].rstrip() + "…"

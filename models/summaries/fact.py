@@ -1,9 +1,11 @@
 """A fact about a user: computed from the history, borne out by events, and the only thing that a summary may state."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from typing import Final
 
 import orjson
 
@@ -51,8 +53,9 @@ class Fact:
         return ":".join([self.kind, *self.names]) if self.kind in _BY_NAME else str(self.kind)
 
 
-EVIDENCE_MOST = 20
-_BY_NAME = frozenset(
+EVIDENCE_MOST: Final = 20
+_PLAIN: Final = re.compile(r"-?\d+(?:\.\d+)?")
+_BY_NAME: Final = frozenset(
     {
         FactKind.LIKED_CATEGORY,
         FactKind.DISLIKED_CATEGORY,
@@ -64,6 +67,15 @@ _BY_NAME = frozenset(
 
 
 def digest(facts: Iterable[Fact]) -> str:
-    """The same for the same facts, without their evidence: new events that change no fact change no digest."""
-    said: Sequence[object] = [(one.kind, one.names, one.numbers, one.polarity, one.detail) for one in facts]
+    """What a summary of these facts is made of, in so far as it matters: facts with one digest need no new summary.
+
+    Evidence is no part of it, nor is the order of facts of a kind; plain numbers count to a half, shares to a fifth.
+    """
+    said = sorted({(one.kind, one.detail, one.names, tuple(map(_coarse, one.numbers))) for one in facts})
     return sha256(orjson.dumps(said)).hexdigest()[:16]
+
+
+def _coarse(number: str) -> str:
+    if number.endswith("%"):
+        return f"{round(int(number[:-1]) / 20) * 20}%"
+    return str(round(float(number) * 2) / 2) if _PLAIN.fullmatch(number) else number

@@ -13,7 +13,7 @@ from models.summaries.fact import EVIDENCE_MOST, Fact, FactKind, Polarity
 
 RATED_LEAST: Final = 5  # rated items that make a rater; events before their number is told
 ENOUGH: Final = 10  # items before shares are told
-MOST: Final = 5  # facts of a kind, and names of a fact
+MOST: Final = 5  # facts of a kind
 
 Told = Iterator[tuple[str, Fact]]  # users, each with a fact of theirs
 

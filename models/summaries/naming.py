@@ -8,7 +8,7 @@ import polars as pl
 
 from features.cleaning import cleaned
 
-NAME_MOST: Final = 80  # characters: titles of goods go on for lines, and mean the same after a few words
+NAME_MOST: Final = 60  # characters: titles of goods go on for lines, and mean the same after a few words
 
 _YEAR: Final = re.compile(r"\s*\(((?:18|19|20)\d\d)\)(?:\s*\(V\))?$")
 _ARTICLE: Final = re.compile(r"(.+?), (The|An?|La|Le|Les|L'|El|Los|Las|Il|I|Der|Die|Das)((?: \(.*\))?)")

@@ -22,6 +22,7 @@ from models.summaries.figures import (
     with_evidence,
 )
 
+RECENT_MOST: Final = 8  # names of the newest items
 OFTEN_LEAST: Final = 0.1  # share of a category that is among those which make up the history
 NARROW: Final = 2 / 3  # share of the first category from which on the history is narrow
 BROAD: Final = 1 / 3  # and below which it is broad
@@ -46,7 +47,7 @@ def activity(named: pl.DataFrame, raters: pl.DataFrame) -> Told:
         pl.col("event_id").tail(EVIDENCE_MOST - 1).reverse().alias("last"),
         pl.col("event_id").first().alias("first"),
     )
-    for user, events, ratings, rated, days, last, first in counted.filter(pl.len() >= RATED_LEAST).iter_rows():
+    for user, events, ratings, rated, days, last, first in counted.filter(pl.col("len") >= RATED_LEAST).iter_rows():
         count = f"{step_of(ratings)}+ ratings" if rated else f"{step_of(events)}+ events"
         numbers = (count, f"{step_of(days)}+ days") if days >= 2 else (count,)
         detail = "" if days >= 1 else "day"
@@ -55,7 +56,7 @@ def activity(named: pl.DataFrame, raters: pl.DataFrame) -> Told:
 
 def recent(newest: pl.DataFrame) -> Told:
     """The newest items, the newest first."""
-    columns = [pl.col(name).tail(MOST).reverse() for name in ("name", "event_id")]
+    columns = [pl.col(name).tail(RECENT_MOST).reverse() for name in ("name", "event_id")]
     for user, names, ids in newest.group_by("user", maintain_order=True).agg(columns).iter_rows():
         yield user, fact_of(FactKind.RECENT, names, evidence=ids)
 
