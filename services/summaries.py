@@ -54,6 +54,11 @@ class Summaries:
         """The newest summary of each user, in one round trip. Raises StoreUnavailable."""
         return [self.tell(history, said, kind) for history, said in self._store.read_with_summaries(users)]
 
+    def read_version(self, user: UserId, kind: SummaryKind, version: int) -> Told:
+        """One that is kept, 1 the newest. Raises UnknownName for one that is not, StoreUnavailable."""
+        [(history, said)] = self._store.read_with_summaries([user])
+        return self.tell(history, said, kind, version)
+
     def tell(self, history: UserHistory, said: UserSummaries, kind: SummaryKind, version: int = 1) -> Told:
         """The same from what was read. version: which of those that are kept, 1 the newest.
 

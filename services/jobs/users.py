@@ -1,6 +1,7 @@
 """Exporting and erasing one user from the command line."""
 
 import time
+from dataclasses import asdict
 from threading import Event as Signal
 from typing import Any
 
@@ -8,6 +9,7 @@ import orjson
 
 from features.errors import LogUnavailable
 from features.events import UserId, encode_event
+from features.profile import UserSummary
 from services.erasing import erase
 from services.ingesting import GROUP
 from services.settings import Settings
@@ -19,7 +21,7 @@ from streaming.log import Stream
 def export_user(settings: Settings, user: str) -> dict[str, Any]:
     """What the profile store keeps about a user, ready for JSON."""
     with backends(settings) as opened:
-        [history] = opened.patient.read([UserId(user)])
+        [(history, said)] = opened.patient.read_with_summaries([UserId(user)])
         vectors = opened.patient.vectors(UserId(user))
     return {
         "user_id": user,
@@ -30,7 +32,13 @@ def export_user(settings: Settings, user: str) -> dict[str, Any]:
             {"model": vector.model, "as_of": str(vector.as_of), "dimensions": len(vector.vector_D)}
             for vector in vectors
         ],
+        "summaries": {kind: [_described(version) for version in said.of(kind).versions] for kind in said.kinds},
+        "corrections": [asdict(correction) for correction in said.corrections],
     }
+
+
+def _described(version: UserSummary) -> dict[str, Any]:
+    return asdict(version) | {"as_of": str(version.as_of)}
 
 
 def erase_user(settings: Settings, user: str, now: float) -> dict[str, Any]:
