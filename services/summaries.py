@@ -15,9 +15,9 @@ from models.summaries.computing import facts_of, frame_of, items_frame
 from models.summaries.correcting import corrected, facts_told_anew
 from models.summaries.fact import Fact, digest
 from models.summaries.kinds import SummaryKind, chosen
+from models.summaries.summarising import TEMPLATE
 from models.summaries.wording import from_template, sentence
 
-TEMPLATE: Final = "template"  # the model of a summary that no generator has had a hand in
 CORRECTIONS_MOST: Final = 100  # of one user
 NOBODY: Final = "no events of this user are known, so there is nothing to correct"
 NAMED_MOST: Final = 20  # in a message

@@ -15,7 +15,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from threading import Event as Signal
 from typing import Final
 
@@ -30,11 +30,11 @@ from features.summaries import with_version
 from models.language.generator import TextGenerator
 from models.summaries.computing import facts_of, frame_of
 from models.summaries.fact import Fact, digest
+from models.summaries.instructing import DEFAULT_PROMPT, SummaryPrompt
 from models.summaries.kinds import SummaryKind, chosen
-from models.summaries.summarising import Summariser, Written
+from models.summaries.summarising import TEMPLATE, Summariser, Written
 from models.summaries.wording import claim_of, from_template
 from services.behind import BATCH, PATIENCE_SECONDS, POLL_SECONDS, Fresh, behind, checkpoint, settled
-from services.summaries import TEMPLATE
 from streaming.ingest import RETRY_SECONDS, WAIT_SECONDS, resume
 from streaming.log import Consumer, Record
 
@@ -43,25 +43,6 @@ READ_AT_ONCE: Final = 256  # users whose facts are computed together
 AT_ONCE: Final = 64  # summaries that are written together, and stored before others are begun
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Summarised:
-    """What became of records and users. Then numbers of summaries, one a user and kind: of the facts as they were;
-    written by the generator, and by template; stale, which the generator should have written (where there was none
-    before, the template's, and among those too); overtaken: not stored, since the user was erased, or another process
-    has written meanwhile."""
-
-    records: int = 0
-    users: int = 0
-    unchanged: int = 0
-    by_model: int = 0
-    by_template: int = 0
-    stale: int = 0
-    overtaken: int = 0
-
-    def __add__(self, other: "Summarised") -> "Summarised":
-        return Summarised(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +77,19 @@ class _Due:
         aside = [claim for fact in self.facts if fact.key in self.corrected for claim in from_template([fact])]
         return UserSummary(self.kind, (*claims, *aside), digest(self.facts), model, prompt, now, self.as_of)
 
-    def by_template(self, prompt: str, now: float) -> UserSummary:
-        return self.version(from_template(self.to_phrase), TEMPLATE, prompt, now)
+    def by_template(self, now: float) -> UserSummary:
+        """A version that no generator was asked for."""
+        return self.version(from_template(self.to_phrase), TEMPLATE, "", now)
 
 
 class SummaryWriter:
     """Writes the summaries of users whose facts have changed.
 
-    items: as `facts_of` reads them. clock: epoch seconds. done: what was done so far. problems: why summaries were left
-    stale, and how many.
+    items: as `facts_of` reads them. clock: epoch seconds. problems: why summaries were left stale, and how many.
+
+    counts: "users" who were looked at; then summaries, one a user and kind: "unchanged"; written "by_model" and
+    "by_template"; "stale", which the generator should have written (where nothing was kept by template, and counted
+    there too); "overtaken", not stored since the user was erased or somebody else has written meanwhile.
     """
 
     def __init__(
@@ -114,15 +99,17 @@ class SummaryWriter:
         kinds: Iterable[SummaryKind],
         generator: TextGenerator | None,
         clock: Callable[[], float],
+        prompt: SummaryPrompt = DEFAULT_PROMPT,
         at_once: int = AT_ONCE,
     ) -> None:
-        self.done = Summarised()
+        self.counts: Counter[str] = Counter()
         self.problems: Counter[str] = Counter()
         self._store = store
         self._items = items
         self._kinds = tuple(sorted(set(kinds)))
         self._generator = generator
-        self._summariser = Summariser(generator)
+        self._summariser = Summariser(generator, prompt)
+        self._prompt = prompt.version
         self._clock = clock
         self._at_once = at_once
         self._refusal = ""  # why the generator is not asked any more
@@ -162,10 +149,11 @@ class SummaryWriter:
             if held is not None and (held.prompt or self._generator is None):
                 kept.append((one, with_version(one.stored, held)))
             elif self._generator is None or not one.to_phrase:
-                made.append((one, with_version(one.stored, one.by_template("", self._clock()))))
+                made.append((one, with_version(one.stored, one.by_template(self._clock()))))
             else:
                 unphrased.append(one)
-        self.done += Summarised(unchanged=self._write(kept), by_template=self._write(made))
+        self._write(kept, "unchanged")
+        self._write(made, "by_template")
         return unphrased
 
     def _read(self, users: Sequence[UserId]) -> Iterator[_Due]:
@@ -176,7 +164,7 @@ class SummaryWriter:
             told = facts.get(history.user)
             if not told or history.as_of is None:
                 continue
-            self.done += Summarised(users=1)
+            self.counts["users"] += 1
             corrected = frozenset(one.fact for one in said.corrections)
             for kind in self._kinds:
                 if of_kind := chosen(told, kind):
@@ -199,7 +187,7 @@ class SummaryWriter:
             elif isinstance(error, BudgetSpent):
                 self._refuse(due, error)
             else:
-                self._take(due, [Written(from_template(due[0].to_phrase), TEMPLATE, self._summariser.prompt.version)])
+                self._take(due, Summariser().summarise([due[0].to_phrase], due[0].kind))
         except GeneratorUnavailable as error:
             self._refuse(due, error)
         else:
@@ -225,9 +213,10 @@ class SummaryWriter:
         """Stores what was written."""
         by_model, by_template = list[tuple[_Due, StoredSummary]](), list[tuple[_Due, StoredSummary]]()
         for one, words in zip(due, written, strict=True):
-            version = one.version(words.claims, words.model, words.prompt, self._clock())
+            version = one.version(words.claims, words.model, self._prompt, self._clock())
             (by_template if words.model == TEMPLATE else by_model).append((one, with_version(one.stored, version)))
-        self.done += Summarised(by_model=self._write(by_model), by_template=self._write(by_template))
+        self._write(by_model, "by_model")
+        self._write(by_template, "by_template")
 
     def _leave(self, due: Sequence[_Due], problem: str) -> None:
         """Marks what is kept as stale; where nothing is, the template's is stored, and marked."""
@@ -239,20 +228,19 @@ class SummaryWriter:
             elif one.stored.versions:
                 kept.append((one, replace(one.stored, stale=problem)))
             else:
-                made.append((one, replace(with_version(one.stored, one.by_template("", self._clock())), stale=problem)))
+                made.append((one, replace(with_version(one.stored, one.by_template(self._clock())), stale=problem)))
         if due:
             self.problems[problem] += len(due)
-        by_template = self._write(made)
-        self.done += Summarised(by_template=by_template, stale=by_template + self._write(kept))
+        self._write(kept, "stale")
+        self._write(made, "stale", "by_template")
 
-    def _write(self, summaries: Sequence[tuple[_Due, StoredSummary]]) -> int:
-        """Stores what is not as it is stored; how many are as they should be."""
+    def _write(self, summaries: Sequence[tuple[_Due, StoredSummary]], *counted: str) -> None:
+        """Stores what is not as it is stored already, and counts what is."""
         changed: list[tuple[UserHistory, Mapping[str, StoredSummary]]] = [
             (one.history, {one.kind: to_store}) for one, to_store in summaries if to_store != one.stored
         ]
-        refused = self._store.write_summaries(changed).count(False)
-        self.done += Summarised(overtaken=refused)
-        return len(summaries) - refused
+        overtaken = self._store.write_summaries(changed).count(False)
+        self.counts.update(dict.fromkeys(counted, len(summaries) - overtaken) | {"overtaken": overtaken})
 
 
 def follow(

@@ -1,8 +1,8 @@
 """Answers that quote what users and shops wrote: JSON in which no character means anything to HTML.
 
 A title may well be `<script>`. In such an answer it reads `\\u003cscript\\u003e`: the same text to whoever reads JSON,
-and no markup to whoever takes the answer for a page or puts it into one; browsers are told not to guess. The text itself
-stays what it is: a page shows it as text, as `textContent` does.
+and no markup to whoever takes the answer for a page or puts it into one; browsers are told not to guess. The text
+itself stays what it is: a page shows it as text, as `textContent` does.
 """
 
 from typing import Any

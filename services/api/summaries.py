@@ -171,7 +171,7 @@ def _described(told: Told, kind: SummaryKind, version: int) -> dict[str, Any]:
     }
 
 
-_NOTHING: Final = {"text": "", "claims": [], "model": None, "prompt": None, "made_at": None, "as_of": None}
+_NOTHING: Final[dict[str, Any]] = {"text": "", "claims": []} | dict.fromkeys(("model", "prompt", "made_at", "as_of"))
 
 
 def _said(summary: UserSummary) -> dict[str, Any]:

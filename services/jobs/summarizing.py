@@ -79,18 +79,18 @@ def summarize_users(settings: Settings, kinds: Sequence[str], *, everyone: bool,
         problems.append(f"{left} events are not in the profiles yet; `tasteprint ingest --until-end` applies them")
     if stop.is_set():
         problems.append("stopped before the end; the next run goes on")
-    done = writer.done
+    counts = writer.counts
     spent = None if metered is None else metered.spent
     return {
         "kinds": [kind.value for kind in chosen],
         "generator": None if generator is None else generator.name,
-        "users": done.users,
-        "unchanged": done.unchanged,
-        "written": done.by_model + done.by_template,
-        "by_model": done.by_model,
-        "by_template": done.by_template,
-        "stale": done.stale,
-        "overtaken": done.overtaken,
+        "users": counts["users"],
+        "unchanged": counts["unchanged"],
+        "written": counts["by_model"] + counts["by_template"],
+        "by_model": counts["by_model"],
+        "by_template": counts["by_template"],
+        "stale": counts["stale"],
+        "overtaken": counts["overtaken"],
         "tokens_in": spent.input_tokens if spent else 0,
         "tokens_out": spent.output_tokens if spent else 0,
         "cost": spent.cost if spent else 0.0,
