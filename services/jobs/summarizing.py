@@ -14,6 +14,7 @@ from models.language.generator import Completion, Message
 from models.language.spending import Metered, Prices, TokenBudget
 from models.summaries.computing import items_frame
 from models.summaries.kinds import SummaryKind
+from services.behind import PATIENCE_SECONDS
 from services.console import progress
 from services.settings import Settings
 from services.summarising import GROUP, SummaryWriter, follow
@@ -73,7 +74,9 @@ def summarize_users(settings: Settings, kinds: Sequence[str], *, everyone: bool,
                 read += records
                 advance(read, read + consumer.lag(), "")
 
-            left = follow(consumer, store, writer, stop, from_beginning=everyone, report=report)
+            left = follow(
+                consumer, store, writer, stop, from_beginning=everyone, patience=PATIENCE_SECONDS, report=report
+            )
     problems = [f"{count} summaries are stale: {problem}" for problem, count in writer.problems.items()]
     if left:
         problems.append(f"{left} events are not in the profiles yet; `tasteprint ingest --until-end` applies them")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from chat_server import ChatServer, Reply
 
 from models.counts.fitting import CountsConfig
 from services.cli import main
@@ -86,6 +87,8 @@ COLUMNS = ("--column", "user=who", "--column", "item=what", "--column", "value=s
         ("dead-letters", "send", "first"),
         ("dead-letters", "list", "--most", "0"),
         ("evaluate", "ranking", "--seeds", "0"),
+        ("summarize", "--kind", "poem"),
+        ("summarize", "--tokens", "-1"),
         ("experiments", "report"),
         ("experiments", "report", "--experiment", "nothing-like-it"),
         ("experiments", "report", "--window", "a week"),
@@ -105,6 +108,7 @@ def test_help_needs_no_home_and_names_every_command(tasteprint: Tasteprint, own_
         "serve",
         "ingest",
         "encode",
+        "summarize",
         "data",
         "train",
         "evaluate",
@@ -427,6 +431,8 @@ def test_nobody_has_an_empty_export(tasteprint: Tasteprint) -> None:
         "events": [],
         "items_seen": [],
         "vectors": [],
+        "summaries": {},
+        "corrections": [],
     }
 
 
@@ -578,3 +584,32 @@ def test_a_p5_that_cannot_be_trained_is_refused_with_the_reason(
     ended = tasteprint("train", "p5", "--data", table, *given)
     assert ended.status == 2
     assert said in ended.err
+
+
+def test_summaries_are_written_exported_and_not_written_again(tasteprint: Tasteprint, ratings: Path) -> None:
+    tasteprint("data", "import", ratings, *COLUMNS, "--name", "films")
+    tasteprint("ingest", "--until-end")
+    report = tasteprint("summarize", "--kind", "ranking", "--json").json()
+    assert {"users": 2, "written": 2, "by_template": 2, "stale": 0, "problems": []}.items() <= report.items()
+    [version] = tasteprint("users", "export", "ann").json()["summaries"]["ranking"]
+    assert (version["model"], [claim["text"] for claim in version["claims"]]) == (
+        "template",
+        ["Recent: brazil, alien."],
+    )
+    again = tasteprint("summarize", "--kind", "ranking", "--json").json()
+    assert {"users": 2, "unchanged": 2, "written": 0}.items() <= again.items()
+
+
+def test_summaries_that_are_left_stale_end_with_1(
+    tasteprint: Tasteprint, ratings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasteprint("data", "import", ratings, *COLUMNS, "--name", "films")
+    tasteprint("ingest", "--until-end")
+    with ChatServer() as server:
+        server.always = Reply(404)
+        monkeypatch.setenv("TASTEPRINT_GENERATOR", server.url)
+        monkeypatch.setenv("TASTEPRINT_GENERATOR_MODEL", "toy")
+        ended = tasteprint("summarize", "--kind", "ranking", "--json")
+    report = json.loads(ended.out)
+    assert (ended.status, report["stale"], report["by_template"]) == (1, 2, 2)
+    assert report["problems"][0].startswith("2 summaries are stale: ")
