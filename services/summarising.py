@@ -41,6 +41,8 @@ from streaming.log import Consumer, Record
 GROUP: Final = "summarize"
 READ_AT_ONCE: Final = 256  # users whose facts are computed together
 AT_ONCE: Final = 64  # summaries that are written together, and stored before others are begun
+DOUBTED_LEAST: Final = 16  # texts of which not one stands the check, before the generator is not asked any more
+FALLEN: Final = "nothing that the generator wrote stood the check"
 
 logger = logging.getLogger(__name__)
 
@@ -204,10 +206,11 @@ class SummaryWriter:
     def _doubt(self, due: Sequence[_Due], written: Sequence[Written]) -> None:
         """Not one text of a batch has stood the check, so the generator is not itself: what was said before stays, but
         for those of whom that was so the last time; of them the template's is taken."""
-        problem = "nothing that the generator wrote stood the check"
-        self._leave([one for one in due if one.stored.stale != problem], problem)
-        again = [(one, words) for one, words in zip(due, written, strict=True) if one.stored.stale == problem]
+        again = [(one, words) for one, words in zip(due, written, strict=True) if one.stored.stale == FALLEN]
         self._take([one for one, _ in again], [words for _, words in again])
+        self._leave([one for one in due if one.stored.stale != FALLEN], FALLEN)
+        if len(due) >= DOUBTED_LEAST:
+            self._refusal = FALLEN
 
     def _take(self, due: Sequence[_Due], written: Sequence[Written]) -> None:
         """Stores what was written."""

@@ -259,6 +259,13 @@ def test_garbage_leaves_the_last_good_summary_and_twice_the_template_is_taken(jo
     assert generator.asked == []
 
 
+def test_garbage_in_a_whole_batch_is_not_paid_for_again(job: Job) -> None:
+    job.see(*((f"u{number}", 1) for number in range(40)))
+    generator = Writer(lying)
+    assert counts(job.run(generator, at_once=16)) == {"users": 40, "by_template": 40, "stale": 40}
+    assert [len(batch) for batch in generator.asked] == [16, 16]  # one batch, and its second chance
+
+
 def test_a_lie_about_one_user_is_not_kept_and_stops_nobody_elses_summary(job: Job) -> None:
     job.see(("ada", 1), ("bob", 7))
     liar = Writer(lambda facts: lying(facts) if facts == {"recent": ["Film 7"]} else honest(facts))

@@ -16,6 +16,8 @@ ROUTES = {
     ("delete", "/v1/users/{user_id}"),
     ("get", "/v1/users/{user_id}/history"),
     ("get", "/v1/users/{user_id}/recommendations"),
+    ("get", "/v1/users/{user_id}/summary"),
+    ("patch", "/v1/users/{user_id}/summary"),
     ("post", "/v1/recommendations"),
     ("post", "/v1/rank"),
     ("get", "/v1/models"),
