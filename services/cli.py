@@ -116,9 +116,14 @@ def encode(
 
 @app.command()
 def summarize(
-    kind: Annotated[list[str] | None, typer.Option(help="general, ranking, rating, tagging or style; general.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="general (when none is given), ranking, rating, tagging, style; repeatable."),
+    ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Users of the whole log, not of what is new in it.")] = False,
-    tokens: Annotated[int | None, typer.Option(min=0, help="Of the generator, at most; besides the day's.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=0, help="To spend at most, even if more is left of the day's.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write summaries of the users whose facts have changed, behind the ingest; by template without a generator."""
