@@ -13,6 +13,7 @@ from features.profile import Correction, UserSummary
 from features.summaries import VERSIONS_KEPT
 from features.wire import ID_LENGTH, parse_one
 from models.summaries.kinds import SummaryKind
+from services.answering import as_html
 from services.api.bodies import answers, described, read_body
 from services.api.escaping import quoting
 from services.serving import Serving
@@ -70,6 +71,7 @@ _SUMMARY: Final = {
     "user_id": "196",
     "kind": "general",
     "text": "Likes Drama (4.3). Teaches the history of wars.",
+    "text_html": "Likes Drama (4.3). Teaches the history of wars.",
     "claims": [
         {
             "text": "Likes Drama (4.3).",
@@ -119,7 +121,7 @@ def router(serving: Serving) -> APIRouter:
         though the facts have changed; `is_current` whether it has seen the user's last event. `by` is the model, or
         "operator" for what an operator has said in the place of a fact.
 
-        All of it is text, however it looks: a page shows it as text, and never as markup.
+        All of it is text, however it looks, and not markup; `text_html` is the text escaped for a page.
         """
         told = await asyncio.to_thread(serving.summaries.read_version, UserId(user_id), kind, version)
         return quoting(_described(told, kind, version))
@@ -171,12 +173,15 @@ def _described(told: Told, kind: SummaryKind, version: int) -> dict[str, Any]:
     }
 
 
-_NOTHING: Final[dict[str, Any]] = {"text": "", "claims": []} | dict.fromkeys(("model", "prompt", "made_at", "as_of"))
+_NOTHING: Final[dict[str, Any]] = {"text": "", "text_html": "", "claims": []} | dict.fromkeys(
+    ("model", "prompt", "made_at", "as_of")
+)
 
 
 def _said(summary: UserSummary) -> dict[str, Any]:
     return {
         "text": summary.text,
+        "text_html": as_html(summary.text),
         "claims": [
             {
                 "text": claim.text,

@@ -137,6 +137,7 @@ def test_titles_and_corrections_are_text_in_an_answer_that_no_browser_takes_for_
     answer = app.client.get(f"/v1/users/{user}/summary", params={"kind": "ranking"})
     assert not {"<", ">", "&"} & set(answer.text)
     assert answer.json()["text"] == f"<img src=x onerror=alert(1)> Recent: {title}."
+    assert answer.json()["text_html"].startswith("&lt;img src=x onerror=alert(1)&gt; Recent: &lt;script&gt;")
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-content-type-options"] == "nosniff"
 
