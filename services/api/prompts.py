@@ -3,7 +3,6 @@
 import asyncio
 from typing import Annotated, Any, Final
 
-import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
@@ -14,6 +13,7 @@ from models.summaries.kinds import SummaryKind
 from models.summaries.prompting import Layout, Task
 from services.answering import as_html, shown
 from services.api.bodies import answers, described, read_body
+from services.api.escaping import quoting
 from services.api.tasks import in_time
 from services.prompting import INPUT_MOST, By, Wanted
 from services.serving import Serving
@@ -158,7 +158,7 @@ def router(serving: Serving) -> APIRouter:
         body = parse_one(_PROMPT, await read_body(request, most))
         made = await asyncio.to_thread(serving.prompting.prompt, UserId(user_id), body.wanted())
         messages = [{"role": message.role, "content": message.content} for message in made.prompt.messages]
-        return Response(orjson.dumps({"messages": messages, **made.said()}), media_type="application/json")
+        return quoting({"messages": messages, **made.said()})
 
     @routes.post(
         "/v1/users/{user_id:path}/ask", openapi_extra=described(AskRequest), responses=answers(_ANSWERED) | _REFUSED
@@ -186,6 +186,6 @@ def router(serving: Serving) -> APIRouter:
             "degraded": said.pop("degraded"),
             "prompt": said,
         }
-        return Response(orjson.dumps(content), media_type="application/json")
+        return quoting(content)
 
     return routes
