@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from socket import SHUT_RDWR, socket
+from ssl import SSLContext
 from threading import Event as Signal
 from threading import Timer
 from typing import Any, Final
@@ -25,7 +26,7 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from features.errors import GeneratorUnavailable, InvalidInput
+from features.errors import GeneratorUnavailable, InvalidInput, TasteprintError
 from models.language.counting import most_tokens
 from models.language.generator import Completion, Message, prompt_bounds
 
@@ -81,8 +82,10 @@ class ChatGenerator:
         self._concurrency = concurrency
         self._retries = retries
         self._first_wait = first_wait
-        self._tls = httpx.create_ssl_context(trust_env=False)
-        self._tls.load_default_certs()  # a server of the house may be vouched for by the house's own authority
+        self._verify: SSLContext | bool = False  # over plain HTTP there is nothing to verify
+        if self._route.scheme == "https":  # not else, for authorities take a tenth of a second to read
+            self._verify = httpx.create_ssl_context(trust_env=False)
+            self._verify.load_default_certs()  # a server of the house may be vouched for by the house's own authority
 
     @property
     def name(self) -> str:
@@ -102,16 +105,15 @@ class ChatGenerator:
                 for body, bound in zip(bodies, bounds, strict=True)
             ]
             try:
-                done = wait(answers, return_when=FIRST_EXCEPTION).done
-            finally:  # after a failure nothing more is asked
+                wait(answers, return_when=FIRST_EXCEPTION)
+            finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-            for answer in done:
-                answer.result()
-            return [answer.result() for answer in answers]
+        said = [answer.result() for answer in answers if not answer.cancelled()]  # raises what has failed
+        return [completion for completion in said if completion is not None]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """An upper bound, since the server's tokenizer is not known here."""
+        """An upper bound, for any model's tokens."""
         return most_tokens(texts)
 
     def _client(self) -> httpx.Client:
@@ -119,7 +121,7 @@ class ChatGenerator:
             headers=self._headers,
             timeout=self._timeout,
             limits=httpx.Limits(max_connections=self._concurrency, max_keepalive_connections=0),
-            verify=self._tls,
+            verify=self._verify,
             trust_env=False,
             follow_redirects=False,
         )
@@ -132,10 +134,10 @@ class ChatGenerator:
         except orjson.JSONEncodeError:
             raise InvalidInput(f"prompts.{place}", "has a lone surrogate, which UTF-8 cannot carry") from None
 
-    def _ask(self, client: httpx.Client, body: bytes, bound: int, most: int, stop: Signal) -> Completion:
-        """The completion of one prompt, after as many tries as it takes."""
-        tries = 0
-        while True:
+    def _ask(self, client: httpx.Client, body: bytes, bound: int, most: int, stop: Signal) -> Completion | None:
+        """The completion of one prompt, after as many tries as it takes; None once `stop` is set, as a failure does."""
+        tries, seconds = 0, 0.0
+        while not stop.wait(seconds):
             tries += 1
             try:
                 status, content = self._post(client, body, ANSWER_BYTES + TOKEN_BYTES * most)
@@ -143,12 +145,15 @@ class ChatGenerator:
             except _Passing as failure:
                 problem = f"{self._url} {failure}"
                 if tries > self._retries or failure.after > WAIT_MOST:
+                    stop.set()
                     raise GeneratorUnavailable(f"{problem} (tries: {tries}); see to it, or ask later") from None
                 longest = min(WAIT_MOST, self._first_wait * 2.0 ** (tries - 1))
                 seconds = failure.after + random.uniform(0.0, longest)  # noqa: S311 - no secret
                 logger.info("%s; trying again in %.1f s", problem, seconds)
-                if stop.wait(seconds):
-                    raise GeneratorUnavailable(f"{problem}, as others of the batch did") from None
+            except TasteprintError:
+                stop.set()
+                raise
+        return None
 
     def _post(self, client: httpx.Client, body: bytes, longest: int) -> tuple[int, bytes]:
         """One try: the status and the body of the answer."""

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, Reply, completion
-from hypothesis import given
-from hypothesis import strategies as st
 
 from features.errors import GeneratorUnavailable, InvalidInput, TasteprintError
 from models.language.chat import WAIT_MOST, ChatGenerator
@@ -108,7 +106,7 @@ PASSING = {
 @pytest.mark.parametrize("reply", PASSING.values(), ids=PASSING)
 def test_what_may_pass_is_tried_again(chat_server: ChatServer, open_generator: Open, reply: Reply) -> None:
     chat_server.replies.extend([reply, reply])
-    said = open_generator(timeout=0.2).generate([prompt("one two")], 5)
+    said = open_generator(timeout=0.5).generate([prompt("one two")], 5)
     assert said == [Completion("one two", 3, 2, True)]
     assert len(chat_server.asked) == 3
     assert chat_server.asked[0].body == chat_server.asked[2].body
@@ -118,7 +116,7 @@ def test_what_may_pass_is_tried_again(chat_server: ChatServer, open_generator: O
 def test_what_does_not_pass_is_given_up(chat_server: ChatServer, open_generator: Open, reply: Reply) -> None:
     chat_server.always = reply
     with pytest.raises(GeneratorUnavailable, match=r"tries: 2"):
-        open_generator(timeout=0.1, retries=1).generate([prompt("one two")], 5)
+        open_generator(timeout=0.2, retries=1).generate([prompt("one two")], 5)
     assert len(chat_server.asked) == 2
 
 
@@ -127,6 +125,13 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         port = taken.getsockname()[1]
     with pytest.raises(GeneratorUnavailable, match=f"127.0.0.1:{port}/v1 cannot be reached .*tries: 2"):
         ChatGenerator(f"http://127.0.0.1:{port}/v1", "toy", retries=1, first_wait=0.001).generate([prompt("one")], 5)
+
+
+def test_a_server_that_should_be_encrypted_and_is_not_is_told_nothing(chat_server: ChatServer) -> None:
+    generator = ChatGenerator(chat_server.url.replace("http:", "https:"), "toy", KEY, retries=0)
+    with pytest.raises(GeneratorUnavailable, match="cannot be reached"):
+        generator.generate([prompt("one")], 5)
+    assert not chat_server.asked
 
 
 def test_a_server_that_accepts_and_says_nothing_is_unavailable() -> None:
@@ -252,7 +257,7 @@ def test_a_batch_with_a_failure_gives_nothing_and_asks_no_more(chat_server: Chat
     chat_server.replies.extend([Reply(), Reply(401)])
     with pytest.raises(GeneratorUnavailable, match="401; set generator_key"):
         open_generator(concurrency=1).generate([prompt(str(number)) for number in range(20)], 5)
-    assert len(chat_server.asked) <= 3
+    assert len(chat_server.asked) == 2
 
 
 def test_a_failure_ends_the_waits_of_the_others(chat_server: ChatServer, open_generator: Open) -> None:
@@ -311,15 +316,6 @@ def test_no_proxy_is_taken_from_the_environment(
     assert open_generator(retries=0).generate([prompt("one")], 5)[0].text == "one"
 
 
-ANYWHERE = ChatGenerator("http://localhost/v1", "toy")
-
-
-@given(st.text())
-def test_a_text_takes_no_more_tokens_than_it_is_counted(text: str) -> None:
-    [bound] = ANYWHERE.count([text])
-    assert bound >= len(text.encode("utf-8", "surrogatepass"))  # as many as a model has that knows bytes alone
-
-
-def test_letters_that_a_tokenizer_may_take_apart_are_counted_apart() -> None:
+def test_texts_are_counted_from_above() -> None:
     greeting = "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"  # one letter of 3 bytes, 18 letters of 33 bytes
-    assert ANYWHERE.count([greeting, "one", ""]) == [34, 4, 0]
+    assert ChatGenerator("http://localhost/v1", "toy").count([greeting, "one", ""]) == [34, 4, 0]
