@@ -4,8 +4,10 @@ The best epoch's weights are kept beside the newest, with the optimizer's moment
 """
 
 import json
+import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,19 @@ from features.errors import InvalidInput
 class TrainingState:
     """How far a training has come: what is saved after each epoch."""
 
-    def __init__(self, identity: str, metric: str) -> None:
-        """identity: of the data, the configuration and the seed. metric: what the best epoch is chosen by."""
+    def __init__(self, identity: str, metric: str, clock: Callable[[], float] = time.perf_counter) -> None:
+        """identity: of the data, the configuration and the seed. metric: what the best epoch is chosen by. clock: by
+        which seconds are counted."""
         self.identity = identity
         self.metric = metric
         self.epoch = 0
-        self.best = -1.0
+        self.best = -math.inf
         self.best_epoch = 0
         self.weights: dict[str, Tensor] = {}
         self.curves: dict[str, list[float]] = {"loss": [], metric: []}
         self.seconds_before = 0.0
-        self._started = time.perf_counter()
+        self._clock = clock
+        self._started = clock()
 
     def is_done(self, patience: int, is_fixed: bool) -> bool:
         """Whether the metric has not grown for so many epochs."""
@@ -39,7 +43,7 @@ class TrainingState:
     @property
     def seconds(self) -> float:
         """Of training so far, those before an interruption included."""
-        return self.seconds_before + time.perf_counter() - self._started
+        return self.seconds_before + self._clock() - self._started
 
     def add(self, model: nn.Module, loss: float, reached: float | None) -> None:
         """An epoch is over. reached: the metric, None where it is not looked at."""
@@ -74,13 +78,19 @@ class TrainingState:
 
     @classmethod
     def resumed(
-        cls, path: Path | None, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str, metric: str
+        cls,
+        path: Path | None,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        identity: str,
+        metric: str,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> "TrainingState":
         """The state that a file holds, with model and optimizer set to it; a new one where there is no file.
 
         Raises InvalidInput for a file of another training, or a damaged one.
         """
-        state = cls(identity, metric)
+        state = cls(identity, metric, clock)
         if path is None or not path.exists():
             return state
         tensors, said = read_checkpoint(path, identity)

@@ -1,0 +1,107 @@
+"""The forms of prompt that are compared: what each tells of a user before the question.
+
+Summary first, then entries, the one most to the point beside the question (Richardson et al., 2023, section 3).
+Shapes: K entries found.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from models.summaries.downstream.cases import Case, Log, Task
+from models.summaries.entries import named
+from models.summaries.retrieval import Retriever
+
+FOUND: Final = 16  # most entries that a form retrieves
+_AT_ONCE: Final = 2000  # users whose summaries are made together
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """has_summary: whether the summary is told. by: how entries are chosen, "" for none; k: how many."""
+
+    name: str
+    has_summary: bool = False
+    by: str = ""
+    k: int = 0
+
+
+RECENCY: Final = "recency"
+RETRIEVAL: Final = "retrieval"
+ALL: Final = "full"
+
+FORMS: Final[Sequence[Form]] = (
+    Form("none"),
+    *(Form(f"recency-{k}", by=RECENCY, k=k) for k in (1, 4, 16)),
+    *(Form(f"retrieval-{k}", by=RETRIEVAL, k=k) for k in (1, 4, FOUND)),
+    Form("summary", has_summary=True),
+    Form("summary+1", has_summary=True, by=RETRIEVAL, k=1),
+    Form("full", by=ALL),
+)
+FORM: Final[Mapping[str, Form]] = {form.name: form for form in FORMS}
+
+Writer = Callable[[pl.DataFrame, pl.DataFrame], Mapping[str, str]]
+"""(events, items) -> the summary of each user of the events, made of that user's events alone."""
+
+
+class Told(NamedTuple):
+    """What is known of a user when a case is asked about. found_K: places of entries, the best first."""
+
+    found_K: tuple[int, ...]
+    summary: str
+
+
+def told(log: Log, cases: Sequence[Case], task: Task, retriever: Retriever, writer: Writer) -> list[Told]:
+    """What came before each case, as forms tell it."""
+    found = _found(log, cases, task, retriever)
+    summaries = written(log, cases, writer)
+    return [Told(*both) for both in zip(found, summaries, strict=True)]
+
+
+def history_of(log: Log, case: Case, known: Told, form: Form) -> list[str]:
+    """The parts of a prompt that tell of the user, in order; of a full history all, however long."""
+    entries = log.entries[case.user]
+    if form.by == RETRIEVAL:
+        places = known.found_K[: form.k][::-1]
+    else:
+        count = form.k if form.by == RECENCY else case.place if form.by == ALL else 0
+        places = tuple(range(max(case.place - count, 0), case.place))
+    summary = [known.summary] if form.has_summary and known.summary else []
+    return [*summary, *(entries[place].text for place in places)]
+
+
+def query_of(log: Log, case: Case, task: Task) -> str:
+    """What a history is searched for."""
+    rows = (case.item,) if task is Task.RATING else case.candidates
+    return " ".join(named(*log.names[row]) for row in rows)
+
+
+def _found(log: Log, cases: Sequence[Case], task: Task, retriever: Retriever) -> list[tuple[int, ...]]:
+    of_user: dict[int, list[int]] = {}
+    for number, case in enumerate(cases):
+        of_user.setdefault(case.user, []).append(number)
+    found: list[tuple[int, ...]] = [()] * len(cases)
+    for user, numbers in of_user.items():
+        queries = [query_of(log, cases[number], task) for number in numbers]
+        rankings = retriever(queries, log.entries[user], [cases[number].place for number in numbers])
+        for number, ranking in zip(numbers, rankings, strict=True):
+            found[number] = tuple(ranking[:FOUND].tolist())
+    return found
+
+
+def written(log: Log, cases: Sequence[Case], writer: Writer) -> list[str]:
+    """The summary before each case: each case stands for a user whose history ends there."""
+    summaries: list[str] = []
+    for first in range(0, len(cases), _AT_ONCE):
+        some = cases[first : first + _AT_ONCE]
+        starts = log.past.starts_V[[case.user for case in some]]
+        lengths = np.array([case.place for case in some])
+        rows = np.repeat(starts - np.concatenate([[0], lengths.cumsum()[:-1]]), lengths) + np.arange(lengths.sum())
+        names = [f"{case.user}:{case.place}" for case in some]
+        events = log.events[rows].with_columns(user=pl.Series(np.repeat(np.array(names), lengths)))
+        of_user = writer(events, log.items)
+        summaries += [of_user.get(name, "") for name in names]
+    return summaries

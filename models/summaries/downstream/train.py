@@ -1,0 +1,130 @@
+"""Training a downstream model on all forms of prompt at once, in equal share: one loop, in full view.
+
+    cases -> each in one form, drawn anew -> tokens -> T5 -> AdamW -> validation in every form
+
+Shapes: B prompts, T tokens, F forms, X cases, A answers.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from models.checkpointing import TrainingState
+from models.device import Device, best_device
+from models.p5.train import CLIP, scheduled
+from models.summaries.downstream.answers import answer, log_chances
+from models.summaries.downstream.cases import Case, Log, Task
+from models.summaries.downstream.config import DownstreamConfig
+from models.summaries.downstream.forms import FORMS, Told
+from models.summaries.downstream.model import Downstream, scores_of, together
+from models.summaries.downstream.tokens import Prompts, padded
+
+Progress = Callable[[int, int, str], None]
+
+VALIDATED: Final = 400  # cases, in every form
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """model: of the best round. curves: by name, one value a round; tokens: those of the prompts read. seconds: of one
+    core."""
+
+    model: Downstream
+    round: int
+    curves: Mapping[str, list[float]]
+    seconds: float
+
+
+def train(
+    log: Log,
+    prompts: Prompts,
+    training: Sequence[tuple[Case, Told]],
+    validation: Sequence[tuple[Case, Told]],
+    config: DownstreamConfig,
+    *,
+    identity: str,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    device: Device | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Trains on `examples` and keeps the round that answers validation cases best, over all forms alike.
+
+    checkpoint: a file written after each round, from which a training that was killed goes on to the same weights.
+    identity: what the checkpoint is of; another's is refused with InvalidInput.
+    """
+    device = device or best_device()
+    torch.manual_seed(seed)
+    model = untrained(log, prompts, config).to(device.name)
+    optimizer = torch.optim.AdamW(model.reader.parameter_groups(config.t5()), betas=(0.9, 0.98), fused=True)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    state = TrainingState.resumed(checkpoint, model, optimizer, identity, "validation", time.process_time)
+    steps = max(config.examples // (config.rounds * config.batch), 1)
+    some = validation[:: max(len(validation) // VALIDATED, 1)]
+    while state.epoch < config.rounds:
+        torch.manual_seed(seed * 1_000_003 + state.epoch + 1)
+        drawn = drawing(len(training), state.epoch * steps * config.batch, seed)
+        model.train()
+        total, tokens = torch.zeros((), device=device.name), 0
+        for step in range(steps):
+            done = (state.epoch + step / steps) / config.rounds
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * scheduled(done)
+            chosen = [next(drawn) for _ in range(config.batch)]
+            batch = [prompts.of(*training[case], FORMS[form])[0] for case, form in chosen]
+            answers = [answer(prompts.task, training[case][0]) for case, _ in chosen]
+            optimizer.zero_grad(set_to_none=True)
+            for places in together(batch):
+                tokens_BT = torch.from_numpy(padded([batch[place] for place in places])).to(device.name)
+                answers_B = torch.tensor([answers[place] for place in places], device=device.name)
+                with device.autocast():
+                    loss = model.loss(tokens_BT, answers_B) / config.batch
+                loss.backward()
+                total += loss.detach()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            optimizer.step()
+            tokens += sum(map(len, batch))
+        reached = validate(model, prompts, some)
+        state.add(model, float(total) / steps, reached)
+        state.curves.setdefault("tokens", []).append(tokens)
+        state.save(checkpoint, model, optimizer)
+        if progress is not None:
+            said = f"loss {state.curves['loss'][-1]:.4f}, validation {reached:.4f} (best {state.best:.4f})"
+            progress(state.epoch, config.rounds, f"round {state.epoch}: {said}, {state.seconds / 60:.1f} min")
+    model.load_state_dict(state.weights)
+    return Trained(model.eval(), state.best_epoch, state.curves, state.seconds)
+
+
+def untrained(log: Log, prompts: Prompts, config: DownstreamConfig) -> Downstream:
+    """A model of a task; weights by torch's seed. A choice is scored beside how often each item is had at all."""
+    if prompts.task is Task.RATING:
+        return Downstream.new(config.t5(), prompts.size, prompts.first_level, torch.zeros(len(log.levels_L)))
+    counts_N = np.bincount(log.learnt_items(), minlength=len(log.vocabulary)) + 1.0
+    prior_N = torch.from_numpy(np.log(counts_N / counts_N.sum()).astype(np.float32))
+    return Downstream.new(config.t5(), prompts.size, prompts.first_item, prior_N)
+
+
+def drawing(cases: int, first: int, seed: int) -> Iterator[tuple[int, int]]:
+    """(case, form), from the `first` one on: the forms in turn, the cases in a random order, again and again."""
+    for number in count(first):
+        if number == first or number % cases == 0:
+            order = np.random.default_rng((seed, number // cases)).permutation(cases)
+        yield int(order[number % cases]), number % len(FORMS)
+
+
+def validate(model: Downstream, prompts: Prompts, cases: Sequence[tuple[Case, Told]]) -> float:
+    """The mean log-probability of the true answers, over all forms alike."""
+    model.eval()
+    asked = [case for case, _ in cases]
+    device = model.prior_A.device.type
+    reached = [
+        log_chances(prompts.task, scores_of(model, [prompts.of(*one, form)[0] for one in cases], device), asked).mean()
+        for form in FORMS
+    ]
+    return float(np.mean(reached))

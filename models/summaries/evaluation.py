@@ -1,0 +1,225 @@
+"""What a summary is worth in a prompt: answers to the same questions about a user, told in several forms.
+
+One model a task reads every form (models/summaries/downstream); it is asked about each user's last events, knowing
+nothing but what came before each. Users are what varies: measures are means of each user's mean, and intervals are
+those of resampled users.
+Shapes: X cases, U users, A answers.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.metrics import Interval
+from models.p5.measures import resampled
+from models.summaries.downstream.answers import ranks, ratings
+from models.summaries.downstream.cases import Case, Log, Task, cases_of, log_of
+from models.summaries.downstream.config import DownstreamConfig
+from models.summaries.downstream.forms import FORM, FORMS, RETRIEVAL, Form, Told, history_of, query_of, told
+from models.summaries.downstream.model import scores_of
+from models.summaries.downstream.store import DownstreamStore, Reader
+from models.summaries.downstream.train import Progress
+from models.summaries.downstream.writing import KIND, by_template, scale_of
+from models.summaries.retrieval import Retriever, search
+
+Count = Callable[[Sequence[str]], Sequence[int]]
+
+MARGIN: Final = 0.01  # by which the summary's arm may be worse
+SHARE: Final = 0.4  # of the other arm's history tokens that it may take
+CLAIM: Final = "summary+1", "retrieval-16"
+COMPARED: Final = (
+    CLAIM,
+    *(("summary+1", other) for other in ("retrieval-4", "retrieval-1", "recency-16", "recency-4", "full", "none")),
+    ("summary", "none"),
+    ("summary", "retrieval-16"),
+)
+_TIMED: Final = 50  # cases, for the latency
+
+_PROTOCOL: Final = {
+    "cases": "each user's last events, told of nothing but what came before each, in the file's order where times are "
+    "equal; the model is trained on earlier events and validated on those between",
+    "model": "a T5 from nothing, one a task, trained once on all forms in equal share of examples; kept is the round "
+    "with the best log-probability of validation answers over all forms",
+    "rating": "the mean of the scale's levels by their probabilities",
+    "choice": "the true item and items that the user had not had, drawn as often as they are had, so that popularity "
+    "tells nothing; trained on the whole catalogue with popularity as a prior (logit adjustment)",
+    "retrieval": "by the item asked about, or by all candidates",
+    "measures": "means over users of each user's mean (rmse: the root of that of squares); 95 % by bootstrap of users; "
+    "differences are paired, greater is better",
+    "tokens": "of a prompt, by the model's own tokenizer; history_tokens: all but the question",
+    "latency_ms": f"median of {_TIMED} prompts one at a time: retrieval, prompt and answer; summaries are read",
+}
+
+
+def evaluate_summaries(
+    events: pl.DataFrame,
+    items: pl.DataFrame,
+    *,
+    fingerprint: str,
+    store: DownstreamStore,
+    retriever: Retriever,
+    config: DownstreamConfig,
+    seed: int = 0,
+    bootstrap: int = 1000,
+    count: Count | None = None,
+    only: Collection[Task] = tuple(Task),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The report, in JSON values. count: tokens of texts by another tokenizer, also told of where it is given. only: these tasks.
+
+    Raises InvalidInput when no user has events enough, UnknownName when a model is missing and may not be trained.
+    """
+    log = log_of(events, items, config)
+    cases = cases_of(log, config, seed)
+    tasks = [task for task in Task if task in only and (task is Task.CHOICE or len(log.levels_L))]
+    report: dict[str, Any] = {
+        "data": {"users": len(log.past), "items": len(log.vocabulary), "events": events.height},
+        "protocol": _PROTOCOL | {"config": asdict(config), "seed": seed, "bootstrap": bootstrap},
+        "tasks": {},
+        "left_out": [] if len(log.levels_L) else ["rating: the data has no ratings on a scale of a few values"],
+    }
+    for task in tasks:
+        asked = cases.of(task)
+        writer = by_template(KIND[task], scale_of(log))
+        reader = store.get(log, asked, task, retriever, writer, config, fingerprint=fingerprint, seed=seed)
+        known = list(zip(asked.test, told(log, asked.test, task, retriever, writer), strict=True))
+        errors = {}
+        arms: dict[str, Any] = {}
+        for number, form in enumerate(FORMS):
+            if progress is not None:
+                progress(number, len(FORMS), f"{task}: {form.name}")
+            errors[form.name] = measured(reader, log, task, known, form)
+            arms[form.name] = (
+                _figures(errors[form.name], bootstrap, seed)
+                | _tokens(reader, log, known, form, count)
+                | {"latency_ms": latency(reader, log, task, known, form, retriever)}
+            )
+        report["tasks"][task] = {
+            "summary": str(KIND[task]),
+            "cases": {"training": len(asked.training), "validation": len(asked.validation), "test": len(asked.test)},
+            "trained": {name: reader.said[name] for name in ("round", "curves", "cpu_minutes")},
+            "arms": arms,
+            "differences": {
+                f"{ours} - {other}": {
+                    **_differences(errors[ours], errors[other], bootstrap, seed),
+                    "history_tokens": _over(arms[ours]["history_tokens"], arms[other]["history_tokens"]),
+                }
+                for ours, other in COMPARED
+            },
+        }
+        report["tasks"][task]["claim"] = _claim(task, report["tasks"][task]["differences"][" - ".join(CLAIM)])
+    return report
+
+
+MAIN: Final[Mapping[Task, str]] = {Task.RATING: "-mae", Task.CHOICE: "accuracy"}
+
+
+def measured(
+    reader: Reader, log: Log, task: Task, known: Sequence[tuple[Case, Told]], form: Form
+) -> dict[str, NDArray[np.float64]]:
+    """By name, values_U: each user's mean of what is measured, greater is better."""
+    cases = [case for case, _ in known]
+    prompts = [reader.prompts.of(case, one, form)[0] for case, one in known]
+    scores_XA = scores_of(reader.model, prompts, reader.model.prior_A.device.type)
+    if task is Task.RATING:
+        errors_X = ratings(scores_XA, log.levels_L) - log.levels_L[[case.level for case in cases]]
+        values = {"-mae": -np.abs(errors_X), "-mse": -np.square(errors_X)}
+    else:
+        ranks_X = ranks(scores_XA, cases)
+        values = {"accuracy": (ranks_X == 1).astype(np.float64), "mrr": 1.0 / ranks_X}
+    users_X = np.unique([case.user for case in cases], return_inverse=True)[1]
+    counts_U = np.bincount(users_X)
+    return {name: np.bincount(users_X, value_X) / counts_U for name, value_X in values.items()}
+
+
+def latency(
+    reader: Reader, log: Log, task: Task, known: Sequence[tuple[Case, Told]], form: Form, retriever: Retriever
+) -> float:
+    """The median over prompts, one at a time, of the milliseconds of retrieval, prompt and answer."""
+    seconds = []
+    for case, one in known[:: max(len(known) // _TIMED, 1)]:
+        start = time.perf_counter()
+        if form.by == RETRIEVAL:
+            search(retriever, query_of(log, case, task), log.entries[case.user][: case.place])
+        scores_of(reader.model, [reader.prompts.of(case, one, form)[0]], reader.model.prior_A.device.type)
+        seconds.append(time.perf_counter() - start)
+    return round(1000 * float(np.median(seconds)), 2)
+
+
+def _figures(values: Mapping[str, NDArray[np.float64]], resamples: int, seed: int) -> dict[str, Any]:
+    found = {}
+    for name, values_U in values.items():
+        if name == "-mse":
+            found["rmse"] = _interval(resampled(lambda users, u=values_U: _root(u[users]), len(values_U), resamples, seed))
+        else:
+            sign = -1.0 if name.startswith("-") else 1.0
+            mean = resampled(lambda users, u=values_U, s=sign: float(s * u[users].mean()), len(values_U), resamples, seed)
+            found[name.removeprefix("-")] = _interval(mean)
+    return found
+
+
+def _differences(
+    ours: Mapping[str, NDArray[np.float64]], others: Mapping[str, NDArray[np.float64]], resamples: int, seed: int
+) -> dict[str, Any]:
+    found = {}
+    for name in ours:
+        if name == "-mse":
+            found["-rmse"] = _interval(
+                resampled(
+                    lambda users, a=ours[name], b=others[name]: _root(b[users]) - _root(a[users]),
+                    len(ours[name]),
+                    resamples,
+                    seed,
+                )
+            )
+        else:
+            gaps_U = ours[name] - others[name]
+            found[name] = _interval(resampled(lambda users, u=gaps_U: float(u[users].mean()), len(gaps_U), resamples, seed))
+    return found
+
+
+def _root(values_U: NDArray[np.float64]) -> float:
+    return float(np.sqrt(-values_U.mean()))
+
+
+def _interval(one: Interval) -> dict[str, float]:
+    return {"value": one.value, "low": one.low, "high": one.high}
+
+
+def _tokens(
+    reader: Reader, log: Log, known: Sequence[tuple[Case, Told]], form: Form, count: Count | None
+) -> dict[str, float]:
+    """Mean tokens of a prompt, of its history, and of its history by another tokenizer."""
+    lengths = [(len(tokens), history) for tokens, history in (reader.prompts.of(*one, form) for one in known)]
+    whole, history = (float(np.mean(column)) for column in zip(*lengths, strict=True))
+    found = {"tokens": round(whole, 1), "history_tokens": round(history, 1)}
+    if count is not None:
+        parts = [history_of(log, *one, form) for one in known]
+        texts = list({part for some in parts for part in some})
+        length_of = dict(zip(texts, count(texts), strict=True))
+        found["history_tokens_generator"] = round(float(np.mean([sum(map(length_of.__getitem__, p)) for p in parts])), 1)
+    return found
+
+
+def _over(ours: float, other: float) -> float | None:
+    """The share of the other arm's tokens, None where it has none."""
+    return round(ours / other, 3) if other else None
+
+
+def _claim(task: Task, difference: Mapping[str, Any]) -> dict[str, Any]:
+    low, share = difference[MAIN[task]]["low"], difference["history_tokens"]
+    return {
+        "is": f"{CLAIM[0]} not below {CLAIM[1]}: low of the difference in {MAIN[task]} at least -{MARGIN}, with at most "
+        f"{SHARE:.0%} of its history tokens",
+        "low": low,
+        "share": share,
+        "holds": bool(low >= -MARGIN and share is not None and share <= SHARE),
+    }
+
+
+__all__ = ["COMPARED", "FORM", "evaluate_summaries", "latency", "measured"]
