@@ -293,6 +293,24 @@ def train_p5(
         _report(train_and_register_p5(settings, dataset, p5, seed, promote=promote), json=json)
 
 
+TuningConfig = Annotated[Path | None, typer.Option(help="A TOML file of the tuning's settings.")]
+
+
+@train.command("phraser")
+def train_phraser(
+    dataset: Data = "ml-100k", seed: int = 0, config: TuningConfig = None, set_: Set = None, json: Json = False
+) -> None:
+    """Teach the local generator to say facts about users: an adapter, kept in the home and used from then on.
+
+    Needs `tasteprint weights pull SmolLM2-135M-Instruct`. A training that was interrupted goes on from its last round.
+    """
+    settings = _settings()
+    from services.jobs.training_phraser import phraser_config
+    from services.jobs.training_phraser import train_phraser as teach
+
+    _report(teach(settings, dataset, phraser_config(config, set_ or []), seed), json=json)
+
+
 def _names(given: str) -> list[str]:
     return [name.strip() for name in given.split(",") if name.strip()]
 
@@ -366,6 +384,20 @@ def evaluate_p5(
 
     of = p5_config(preset, config, set_ or [])
     evaluate_p5_and_report(settings, dataset, of, seed, bootstrap, may_train=may_train, json=json)
+
+
+@evaluate.command("phraser")
+def evaluate_phraser(
+    dataset: Data = "ml-100k",
+    kind: Annotated[str, typer.Option(help="Of summary: general, ranking, rating, tagging or style.")] = "general",
+    users: Annotated[int, typer.Option(min=1, help="Of those held out from training, how many.")] = 500,
+    json: Json = False,
+) -> None:
+    """Summarise users that nothing was learnt from, and see how much is the generator's own words that stood the check."""
+    settings = _settings()
+    from services.jobs.evaluating_phraser import evaluate_phraser_and_report
+
+    evaluate_phraser_and_report(settings, dataset, kind, users, json=json)
 
 
 @evaluate.command("cold")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # torch and transformers
     from models.language.embedder import Embedder
     from models.p5.store import P5Store
     from models.p5.train import Progress
+    from models.summaries.instructing import SummaryPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,23 @@ def open_count(settings: Settings, generator: TextGenerator | None) -> Count:
     if settings.tokenizer is not None:
         return tokens_by(settings.tokenizer)
     return most_tokens if generator is None else generator.count
+
+
+def tuning_of(settings: Settings) -> dict[str, Any]:
+    """How the adapter of the settings' generator was trained; nothing where there is none. Raises as `open_generator`."""
+    if not settings.generator or settings.generator.startswith("http"):
+        return {}
+    from models.language.adapters import said_of
+
+    _, adapter = _local_generator(settings)
+    return {} if adapter is None else said_of(adapter)
+
+
+def summary_prompt(settings: Settings) -> "SummaryPrompt":
+    """How the settings' generator is asked to say facts: as it was taught to be, if it was."""
+    from models.summaries.instructing import DEFAULT_PROMPT, PROMPTS
+
+    return PROMPTS.get(tuning_of(settings).get("prompt", ""), DEFAULT_PROMPT)
 
 
 def phrasers_folder(settings: Settings) -> Path:

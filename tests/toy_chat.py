@@ -9,6 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from models.language.generator import Message, Role
 from models.language.tuning import Pair
 
+_END = "<|im_end|>"
 _TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -19,7 +20,7 @@ def toy_chat(folder: Path, *, seed: int = 0, texts: tuple[str, ...] = ()) -> Pat
     """Writes the model there. texts: what its tokenizer learns words from."""
     trainer = trainers.BpeTrainer(
         vocab_size=400,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        special_tokens=["<|endoftext|>", "<|im_start|>", _END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -27,7 +28,7 @@ def toy_chat(folder: Path, *, seed: int = 0, texts: tuple[str, ...] = ()) -> Pat
     text.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     text.decoder = decoders.ByteLevel()
     text.train_from_iterator(texts or ("system user assistant likes dislikes",), trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=text, eos_token="<|im_end|>", pad_token="<|im_end|>")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=text, eos_token=_END)
     tokenizer.chat_template = _TEMPLATE
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
@@ -41,8 +42,9 @@ def toy_chat(folder: Path, *, seed: int = 0, texts: tuple[str, ...] = ()) -> Pat
         max_position_embeddings=512,
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.eos_token_id,
+        pad_token_id=0,
         bos_token_id=0,
+        initializer_range=0.3,  # so that frozen embeddings tell tokens apart
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
@@ -52,5 +54,4 @@ def said(question: str, answer: str) -> Pair:
     return Pair((Message(Role.SYSTEM, "Say it."), Message(Role.USER, question)), answer)
 
 
-GENRES = {"war": "likes war", "crime": "likes crime", "drama": "likes drama", "horror": "likes horror"}
-PAIRS = [said(genre, answer) for genre, answer in GENRES.items()]
+PAIRS = [said(genre, f"likes {genre}") for genre in ("war", "crime", "drama", "horror")]

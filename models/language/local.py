@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from features.errors import InvalidInput, WeightsRefused
 from models.device import Device, best_device
+from models.language.adapters import WEIGHTS, base_digest, merged
 from models.language.chat_tokens import ChatTokens
 from models.language.generator import Completion, Message
 
@@ -27,15 +28,14 @@ class LocalGenerator:
         self._device = device or best_device()
         self._tokens = ChatTokens(folder)
         try:
-            self.name = f"{folder.name}@{_digest(folder / 'model.safetensors')}"
+            base = base_digest(folder)
+            self.name = f"{folder.name}@{base[:12]}"
             model: Any = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
             )
             if adapter:
-                from peft import PeftModel
-
-                self.name += f"+{adapter.name}@{_digest(adapter / 'adapter_model.safetensors')}"
-                model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+                model = merged(model, adapter, base)
+                self.name += f"+{adapter.name}@{_digest(adapter / WEIGHTS)}"
         except (OSError, ValueError) as error:
             raise WeightsRefused(f"{folder}: {error}") from None
         self._model = model.to(self._device.name).eval()

@@ -9,10 +9,9 @@ Shapes: B pairs, T tokens of the longest, A tokens of the batch's answers, D dim
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -27,12 +26,12 @@ from features.errors import InvalidInput, WeightsRefused
 from features.folders import taking_the_place_of
 from models.checkpointing import TrainingState
 from models.device import Device, best_device
+from models.language.adapters import SAID, base_digest, without_notice
 from models.language.chat_tokens import ChatTokens
 from models.language.generator import Message
 
 CLIP: Final = 1.0  # of the gradient's norm
 WARM_UP: Final = 0.05  # of the training
-SAID: Final = "tuning.json"
 _MEASURED: Final = "validation loss"
 _WINDOW: Final = 16  # batches' worth of pairs that are sorted by length together
 
@@ -169,8 +168,7 @@ def adapted(folder: Path, rank: int, seed: int = 0) -> Any:
     except (OSError, ValueError) as error:
         raise WeightsRefused(f"{folder}: {error}") from None
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    with warnings.catch_warnings():  # PEFT asks transformers by a name that is on its way out
-        warnings.simplefilter("ignore", FutureWarning)
+    with without_notice():
         return get_peft_model(model, lora)
 
 
@@ -229,15 +227,6 @@ def scheduled(done: float) -> float:
     if done < WARM_UP:
         return max(done / WARM_UP, 0.01)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP) / (1 - WARM_UP))))
-
-
-def base_digest(folder: Path) -> str:
-    """sha256 of the weights in a folder. Raises WeightsRefused when there are none."""
-    try:
-        with (folder / "model.safetensors").open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsRefused(f"{folder}: {error}") from None
 
 
 def _identity(base: str, config: TuningConfig, seed: int, *pairs: Sequence[Encoded]) -> str:

@@ -83,6 +83,8 @@ PROMPTS: Final[Mapping[str, SummaryPrompt]] = {
     for prompt in (
         SummaryPrompt("plain-1", _INSTRUCTION),
         SummaryPrompt("shown-1", _INSTRUCTION, (_SHOWN,)),
+        SummaryPrompt("taught-1", "Say these facts about one user in your own words."),
     )
 }
 DEFAULT_PROMPT: Final = PROMPTS["shown-1"]
+TAUGHT_PROMPT: Final = PROMPTS["taught-1"]  # of a generator that has had lessons (`lessons`)
