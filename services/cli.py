@@ -393,7 +393,7 @@ def evaluate_phraser(
     users: Annotated[int, typer.Option(min=1, help="Of those held out from training, how many.")] = 500,
     json: Json = False,
 ) -> None:
-    """Summarise users that nothing was learnt from, and see how much is the generator's own words that stood the check."""
+    """Summarise users that nothing was learnt from, and see how much is in the generator's own words."""
     settings = _settings()
     from services.jobs.evaluating_phraser import evaluate_phraser_and_report
 

@@ -145,7 +145,7 @@ def open_count(settings: Settings, generator: TextGenerator | None) -> Count:
 
 
 def tuning_of(settings: Settings) -> dict[str, Any]:
-    """How the adapter of the settings' generator was trained; nothing where there is none. Raises as `open_generator`."""
+    """How the adapter of the settings' generator was trained; nothing where there is none."""
     if not settings.generator or settings.generator.startswith("http"):
         return {}
     from models.language.adapters import said_of

@@ -1,4 +1,4 @@
-"""How much of the summaries of users that nothing was learnt from is the generator's own words, which stood the check."""
+"""How much of summaries, of users that nothing was learnt from, is the generator's own words that stood the check."""
 
 import time
 from collections.abc import Mapping
