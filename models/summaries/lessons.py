@@ -19,8 +19,9 @@ from features.cleaning import cleaned
 from features.errors import InvalidInput
 from models.language.tuning import Pair
 from models.summaries.checking import check
-from models.summaries.computing import facts_of, written
+from models.summaries.computing import facts_of
 from models.summaries.fact import Fact, FactKind
+from models.summaries.figures import written
 from models.summaries.instructing import SummaryPrompt, messages
 from models.summaries.kinds import SummaryKind, chosen
 from models.summaries.naming import NAME_MOST, spoken

@@ -19,7 +19,7 @@ from models.summaries.wording import STYLES, from_template
 
 _NAME: Final = "\ue000"
 _LIST: Final = re.compile(rf"{_NAME}(?: \([^()]*\))?(?:(?:, |; | and ){_NAME}(?: \([^()]*\))?)*")
-_NUMBER: Final = re.compile(r"\d[\d.]*[%+s]?")
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?[%+s]?")
 _SENTENCE_END: Final = re.compile(r"(?<=\.)\s+")
 _PARTICULAR: Final = re.compile(r"\"[^\"]*\"|'[^']*'|(?<=left out: ).*")
 PROBLEMS_MOST: Final = 10

@@ -20,7 +20,7 @@ from models.summaries.fact import Fact, FactKind, Polarity
 _HABIT: Final = ("=their average rating is {0}, mostly {1}", "=their mean rating is {0}, mostly from {1}")
 _LOWER: Final = ("is/are less fond of {}", "is/are less keen on {}")
 _ACTIVE: Final = ("is/are mostly active {} (UTC)", "is/are active {} (UTC)")
-_WAYS: Final[Mapping[tuple[FactKind, str], Sequence[str]]] = {
+WAYS: Final[Mapping[tuple[FactKind, str], Sequence[str]]] = {
     (FactKind.ACTIVITY, ""): ("={0} so far", "={0} in all"),
     (FactKind.ACTIVITY, "over"): ("={0} over {1}", "={0} in {1} so far"),
     (FactKind.ACTIVITY, "day"): ("={0}, all within a day", "={0} within a day"),
@@ -63,7 +63,7 @@ def phrased(facts: Sequence[Fact], rng: np.random.Generator) -> str:
     groups = [list(group) for _, group in groupby(facts, lambda fact: (fact.kind, fact.detail))]
     sentences: list[list[_Clause]] = []
     for group in groups:
-        clause = _Clause(group, _drawn(_WAYS[_form(group[0])], rng))
+        clause = _Clause(group, _drawn(WAYS[_form(group[0])], rng))
         if sentences and len(sentences[-1]) < _CLAUSES_MOST and rng.random() < _MERGED:
             sentences[-1].append(clause)
         else:
