@@ -40,7 +40,7 @@ def toy_llama(folder: Path, *, reads: int = 256, seed: int = 0, special: Sequenc
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=chat.eos_token_id,
-        pad_token_id=chat.eos_token_id,
+        pad_token_id=0,  # or what stands for the end would be nought, which no training of other weights could say
     )
     torch.manual_seed(seed)
     LlamaForCausalLM(config).save_pretrained(folder)

@@ -2,7 +2,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_chat import PAIRS, toy_chat
+from toy_llama import toy_llama
+from toy_pairs import PAIRS
 
 from features.errors import WeightsRefused
 from models.device import Device
@@ -15,7 +16,7 @@ CONFIG = TuningConfig(rank=4, rounds=3, tokens=256, learning_rate=0.02)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_chat(tmp_path_factory.mktemp("chat") / "toy")
+    return toy_llama(tmp_path_factory.mktemp("chat") / "toy")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_a_generator_with_an_adapter_writes_otherwise_and_says_so_in_its_name(fo
 
 def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsRefused, match="other weights"):
-        LocalGenerator(toy_chat(tmp_path / "other", seed=1), CPU, adapter=adapter)
+        LocalGenerator(toy_llama(tmp_path / "other", seed=1), CPU, adapter=adapter)
 
 
 def test_an_adapter_that_does_not_say_its_base_is_taken(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn import functional
-from toy_chat import PAIRS, said, toy_chat
+from toy_llama import toy_llama
+from toy_pairs import PAIRS, said
 
 from features.errors import InvalidInput, WeightsRefused
 from models.device import Device
@@ -30,7 +31,7 @@ CHECKOUT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_chat(tmp_path_factory.mktemp("chat") / "toy")
+    return toy_llama(tmp_path_factory.mktemp("chat") / "toy")
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def one_thread() -> Iterator[None]:
 
 
 def test_answers_that_were_shown_are_given(folder: Path, tmp_path: Path) -> None:
-    tuned = tune(folder, lambda _: PAIRS * 8, replace(CONFIG, rounds=10), validation=PAIRS, device=CPU)
+    tuned = tune(folder, lambda _: PAIRS * 8, replace(CONFIG, rounds=16), validation=PAIRS, device=CPU)
     assert tuned.curves["validation loss"][-1] < tuned.curves["validation loss"][0]
     tuned.save(tmp_path / "adapter", {})
     generator = LocalGenerator(folder, CPU, adapter=tmp_path / "adapter")
@@ -127,7 +128,7 @@ def test_a_checkpoint_of_another_training_is_refused(folder: Path, tmp_path: Pat
     tune(folder, lambda _: PAIRS, short, validation=PAIRS, checkpoint=checkpoint, device=CPU)
     with pytest.raises(InvalidInput, match="another training"):
         tune(
-            toy_chat(tmp_path / "other", seed=1) if other == "base" else folder,
+            toy_llama(tmp_path / "other", seed=1) if other == "base" else folder,
             lambda _: PAIRS[1:] if other == "pairs" else PAIRS,
             replace(short, learning_rate=0.1) if other == "config" else short,
             validation=PAIRS,

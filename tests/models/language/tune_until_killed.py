@@ -6,7 +6,7 @@ python tune_until_killed.py FOLDER CHECKPOINT
 import sys
 from pathlib import Path
 
-from toy_chat import PAIRS
+from toy_pairs import PAIRS
 
 from models.device import Device
 from models.language.tuning import TuningConfig, tune
