@@ -14,9 +14,11 @@ TEMPLATE = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def toy_llama(folder: Path, *, reads: int = 256, seed: int = 0, special: Sequence[str] = SPECIAL) -> Path:
+def toy_llama(
+    folder: Path, *, reads: int = 256, seed: int = 0, special: Sequence[str] = SPECIAL, tied: bool = True
+) -> Path:
     """Writes the model there. reads: tokens of a prompt and its answer. special: its special tokens, SPECIAL among
-    them."""
+    them. tied: whether what it writes is scored by the embeddings of what it reads."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -37,7 +39,7 @@ def toy_llama(folder: Path, *, reads: int = 256, seed: int = 0, special: Sequenc
         num_key_value_heads=2,
         max_position_embeddings=reads,
         initializer_range=0.3,  # so that the likely and the unlikely differ
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=chat.eos_token_id,
         pad_token_id=0,  # or what stands for the end would be nought, which no training of other weights could say

@@ -4,35 +4,23 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import file_digest
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from features.errors import WeightsRefused
 
 SAID: Final = "tuning.json"
-WEIGHTS: Final = "adapter_model.safetensors"
 
 
-def merged(model: Any, folder: Path, base: str) -> Any:
-    """The model with a folder's updates added to its weights. base: sha256 of those.
-
-    Raises WeightsRefused for updates of another base, and for a folder that holds none.
-    """
-    from peft import PeftModel  # here, for it is slow to import
-
-    theirs = said_of(folder).get("base", base)  # updates that were not trained here do not say
+def check_base(adapter: Path, base: str) -> None:
+    """Raises WeightsRefused when the updates say that they were trained beside other weights than those of this sha256;
+    updates that were not trained here do not say."""
+    theirs = said_of(adapter).get("base", base)
     if theirs != base:
         raise WeightsRefused(
-            f"{folder}: was trained for other weights (sha256 {theirs[:12]}, these are {base[:12]}); train it again"
+            f"{adapter}: was trained for other weights (sha256 {theirs[:12]}, these are {base[:12]}); train it again"
         )
-    if not (folder / WEIGHTS).is_file():
-        raise WeightsRefused(f"{folder}: has no {WEIGHTS}; it is to be a LoRA's folder, as PEFT writes it")
-    try:
-        with without_notice():
-            return PeftModel.from_pretrained(model, str(folder), local_files_only=True).merge_and_unload()
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise WeightsRefused(f"{folder}: {error}") from None
 
 
 def said_of(folder: Path) -> dict[str, Any]:
@@ -45,12 +33,19 @@ def said_of(folder: Path) -> dict[str, Any]:
 
 
 def base_digest(folder: Path) -> str:
-    """sha256 of the weights in a folder. Raises WeightsRefused when there are none."""
+    """sha256 of the weights in a folder, all its files together. Raises WeightsRefused when there are none."""
+    digest = sha256()
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise WeightsRefused(f"{folder}: holds no weights in safetensors")
     try:
-        with (folder / "model.safetensors").open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        for path in files:
+            with path.open("rb") as file:
+                while part := file.read(2**20):
+                    digest.update(part)
     except OSError as error:
         raise WeightsRefused(f"{folder}: {error}") from None
+    return digest.hexdigest()
 
 
 @contextmanager

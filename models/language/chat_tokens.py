@@ -44,7 +44,8 @@ class ChatTokens:
     @property
     def end(self) -> int | None:
         """The token that ends what the model says."""
-        return self._whole.eos_token_id
+        end: int | None = self._whole.eos_token_id
+        return end
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of messages, and of what has the model answer them.

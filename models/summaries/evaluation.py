@@ -155,10 +155,14 @@ def _figures(values: Mapping[str, NDArray[np.float64]], resamples: int, seed: in
     found = {}
     for name, values_U in values.items():
         if name == "-mse":
-            found["rmse"] = _interval(resampled(lambda users, u=values_U: _root(u[users]), len(values_U), resamples, seed))
+            found["rmse"] = _interval(
+                resampled(lambda users, u=values_U: _root(u[users]), len(values_U), resamples, seed)
+            )
         else:
             sign = -1.0 if name.startswith("-") else 1.0
-            mean = resampled(lambda users, u=values_U, s=sign: float(s * u[users].mean()), len(values_U), resamples, seed)
+            mean = resampled(
+                lambda users, u=values_U, s=sign: float(s * u[users].mean()), len(values_U), resamples, seed
+            )
             found[name.removeprefix("-")] = _interval(mean)
     return found
 
@@ -179,7 +183,9 @@ def _differences(
             )
         else:
             gaps_U = ours[name] - others[name]
-            found[name] = _interval(resampled(lambda users, u=gaps_U: float(u[users].mean()), len(gaps_U), resamples, seed))
+            found[name] = _interval(
+                resampled(lambda users, u=gaps_U: float(u[users].mean()), len(gaps_U), resamples, seed)
+            )
     return found
 
 
@@ -202,7 +208,9 @@ def _tokens(
         parts = [history_of(log, *one, form) for one in known]
         texts = list({part for some in parts for part in some})
         length_of = dict(zip(texts, count(texts), strict=True))
-        found["history_tokens_generator"] = round(float(np.mean([sum(map(length_of.__getitem__, p)) for p in parts])), 1)
+        found["history_tokens_generator"] = round(
+            float(np.mean([sum(map(length_of.__getitem__, p)) for p in parts])), 1
+        )
     return found
 
 

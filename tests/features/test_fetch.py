@@ -63,6 +63,25 @@ def test_what_is_there_is_not_fetched_again(index: Path, tmp_path: Path) -> None
     assert said == []
 
 
+def test_what_was_unpacked_is_finished_before_it_is_in_its_place(index: Path, tmp_path: Path) -> None:
+    wheel = offer(index, WANTED)
+
+    def finish(folder: Path) -> None:
+        assert not (tmp_path / "toys").exists()
+        (folder / "a.txt").rename(folder / "finished.txt")
+
+    folder = fetch(wheel, "toys/data/", tmp_path / "toys", tmp_path / "cache", finish=finish)
+    assert files(folder) == {"finished.txt": "A", "sub/b.txt": "B"}
+    assert fetch(wheel, "toys/data/", folder, tmp_path / "cache", finish=finish) == folder  # and not again
+
+    def failing(folder: Path) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        fetch(wheel, "toys/data/", tmp_path / "other", tmp_path / "cache", finish=failing)
+    assert not (tmp_path / "other").exists()
+
+
 def test_another_wheel_takes_the_place_of_the_one_unpacked_before(index: Path, tmp_path: Path) -> None:
     folder = fetch(offer(index, WANTED), "toys/data/", tmp_path / "toys", tmp_path / "cache")
     fetch(offer(index, {"toys/data/c.txt": "C"}), "toys/data/", folder, tmp_path / "cache")

@@ -78,7 +78,9 @@ class Cases:
         """Those that a task can ask about: a rating is asked for where there is one."""
         if task is Task.CHOICE:
             return self
-        return Cases(*([case for case in part if case.level >= 0] for part in (self.training, self.validation, self.test)))
+        return Cases(
+            *([case for case in part if case.level >= 0] for part in (self.training, self.validation, self.test))
+        )
 
 
 def log_of(events: pl.DataFrame, items: pl.DataFrame, config: DownstreamConfig) -> Log:
@@ -118,7 +120,11 @@ def cases_of(log: Log, config: DownstreamConfig, seed: int) -> Cases:
         places = np.arange(config.earlier, learnt)
         chosen = np.random.default_rng((seed, 0, user)).permutation(places)[: config.cases]
         asked = learnt + np.arange(config.validation + config.test)
-        parts = (training, np.sort(chosen)), (validation, asked[: config.validation]), (test, asked[config.validation :])
+        parts = (
+            (training, np.sort(chosen)),
+            (validation, asked[: config.validation]),
+            (test, asked[config.validation :]),
+        )
         for part, places in parts:
             part += [_case(log, pool_E, user, place, config.candidates, seed) for place in places.tolist()]
     return Cases(training, validation, test)
@@ -145,9 +151,7 @@ def _names(items: pl.DataFrame, vocabulary: Vocabulary) -> list[tuple[str, tuple
     return names
 
 
-def _entries(
-    events: pl.DataFrame, past: Sequences, names: Sequence[tuple[str, tuple[str, ...]]]
-) -> list[list[Entry]]:
+def _entries(events: pl.DataFrame, past: Sequences, names: Sequence[tuple[str, tuple[str, ...]]]) -> list[list[Entry]]:
     rows = past.items_E.tolist()
     entries = [
         Entry(EventId(event), ItemId(item), *names[row], cleaned(kind), value, at)

@@ -81,4 +81,3 @@ def scores_of(model: Downstream, prompts: Sequence[Sequence[int]], device: str =
         tokens_BT = torch.from_numpy(padded([prompts[place] for place in places])).to(device)
         scores_BA[places] = model.scores(tokens_BT).cpu().numpy()
     return scores_BA
-

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import UnknownName
-from models.language.weights import MINILM, WEIGHTS, find_weights, pull_weights
+from models.language.weights import MINILM, SMOLLM2, WEIGHTS, find_weights, pull_weights
 
 
 def test_weights_that_nobody_knows_are_refused_by_name(tmp_path: Path) -> None:
@@ -23,6 +23,7 @@ def test_the_weights_on_the_index_are_the_published_ones(minilm: Path) -> None:
     assert find_weights(MINILM, minilm.parents[1]) == minilm
 
 
-def test_what_is_pulled_says_whose_it_is() -> None:
-    assert WEIGHTS[MINILM].license == "Apache-2.0"
-    assert WEIGHTS[MINILM].source.startswith("https://")
+@pytest.mark.parametrize("name", [MINILM, SMOLLM2])
+def test_what_is_pulled_says_whose_it_is(name: str) -> None:
+    assert WEIGHTS[name].license == "Apache-2.0"
+    assert WEIGHTS[name].source.startswith("https://")
