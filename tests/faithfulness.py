@@ -2,7 +2,7 @@
 
 It shares no code with the product: what is true is worked out here again, in plain Python, from the events, for each
 sentence as it stands. A sentence that it does not understand is not borne out.
-Shapes are not used; an event is (event id, item id, value or None, epoch seconds).
+An event is (event id, item id, value or None, epoch seconds).
 """
 
 import re
@@ -69,48 +69,73 @@ class Witness:
         return bad
 
     def _is_true(self, sentence: str, found: Sequence[str]) -> bool:
+        """Whether each of its clauses is: these end at "but" and "while", and at "and" where no name follows."""
+        if not sentence.endswith("."):
+            return False
+        parts = re.split(r",? (?:but|while|whereas) |(?:,? and|;) (?!\x01)", sentence[:-1])
+        return all(self._is_true_clause(part, found) for part in parts)
+
+    def _is_true_clause(self, clause: str, found: Sequence[str]) -> bool:
         named = [
             (found[int(place)], number.removeprefix("about ") or None)
-            for place, number in re.findall(r"\x01(\d+)\x02(?: \(([^()]*)\))?", sentence)
+            for place, number in re.findall(r"\x01(\d+)\x02(?: \(([^()]*)\))?", clause)
         ]
-        said = re.sub(r"\x01\d+\x02(?: \([^()]*\))?", "*", sentence).lower()
-        said = re.sub(r"\*(?:[,;]? (?:and )?\*|, \*)*", "*", said)
+        said = re.sub(r"\x01\d+\x02(?: \([^()]*\))?", "*", clause).lower()
+        said = re.sub(r"\*(?:(?:, and|,|;| and)( also)? \*)*", "*", said)
+        said = re.sub(r"^(?:they|the user|this user)(?: also)? |^also ", "", said)
         for pattern, is_true in self._understood():
-            if match := re.fullmatch(rf"(?:they |the user |this user )?(?:{pattern})\.", said):
+            if match := re.fullmatch(pattern, said):
                 return is_true(named, *match.groups())
         return False
 
     def _understood(self) -> list[tuple[str, Callable[..., bool]]]:
-        """Every form of a sentence with what makes it true; * stands for the names."""
+        """Every form of a clause with what makes it true; * stands for the names."""
         number, count, share = r"(-?\d+(?:\.\d+)?)", r"(\d+)\+", r"(\d+)%"
-        high = rf"(?:rates high: |generous: |a generous rater, )(?:rates |with a mean of )?{number}"
-        low = rf"(?:rates low: |strict: |a strict rater, )(?:rates |with a mean of )?{number}"
-        plain = rf"(?:rates |average rating |mean rating |their mean rating is )?{number}"
-        spread = rf"(?: on average)?, mostly {number} to {number}"
-        have = r"(?:has |have )?"
+        be, have, spread = (
+            "(?:(?:is|are|was|were) )?",
+            "(?:has |have )?",
+            rf"(?:is )?mostly (?:from )?{number} to {number}",
+        )
+        mean = (
+            rf"(?:(?:rates |with )?(?:a |an )?(?:(?:their )?(?:average|mean)(?: rating)?(?: is| of)? )?{number}"
+            r"(?: on average)?)"
+        )
+        high = rf"(?:rates high|(?:is |are )?(?:a )?generous(?: rater)?)(?::|,) {mean}, {spread}"
+        low = rf"(?:rates low|(?:is |are )?(?:a )?strict(?: rater)?)(?::|,) {mean}, {spread}"
+        mostly = r"(?:(?:what they choose is )?(?:mostly|mainly) \*)"
+        when = r"(?:mostly )?(?:active )?(?:in|at) (?:the )?(night|morning|afternoon|evening|weekend) \(utc\)"
         return [
             (rf"{have}{count} (ratings|events)(?: in all| so far)?", self._counted),
-            (rf"{have}{count} (ratings|events) (?:over|in) {count} days", self._counted),
+            (rf"{have}{count} (ratings|events) (?:over|in) {count} days(?: so far)?", self._counted),
             (rf"{have}{count} (ratings|events),?(?: all)? within a day", self._in_a_day),
-            (plain + spread, self._rates),
-            (high + spread, lambda named, *given: self.mean >= HIGH - 1e-9 and self._rates(named, *given)),
-            (low + spread, lambda named, *given: self.mean <= MIDDLE + 1e-9 and self._rates(named, *given)),
-            (r"(?:often chooses|often goes for|often choose|often go for) \*", self._often),
-            (r"(?:likes|like|enjoys|enjoy|is fond of|are fond of) \*|rates \* high", self._likes),
-            (r"(?:is |are )?less (?:fond of|keen on) \*|rates \* lower", self._less),
-            (r"(?:dislikes|dislike) \*|rates \* low|is let down by \*", self._dislikes),
-            (r"loved \*|favourites: \*|rated high: \*", self._loved),
-            (r"(?:comes? back to|returns? to) \*", self._came_back),
-            (r"disliked \*|rated low: \*|was let down by \*", self._disliked),
-            (r"(?:recent: |newest first: |most recently: |their latest are )\*", self._recent),
-            (r"lately more \*|more \* of late|has turned to \* lately", self._rose),
-            (r"lately less \*|less \* of late|has turned away from \* lately", self._fell),
-            (r"(?:mostly|mainly|what they choose is mostly) \*", self._mostly),
-            (r"(?:narrow taste: mostly|a narrow taste, mainly) \*", self._narrow),
-            (r"(?:broad taste: mostly|a broad taste, mainly) \*", self._broad),
+            (rf"{mean}, {spread}", self._rates),
+            (high, lambda named, *given: self.mean >= HIGH - 1e-9 and self._rates(named, *given)),
+            (low, lambda named, *given: self.mean <= MIDDLE + 1e-9 and self._rates(named, *given)),
+            (r"often (?:chooses?|goes for|go for) \*", self._often),
+            (rf"{be}(?:(?:like|love|enjoy)(?:s|d|ed)?|fond of|keen on) \*|rates? \* high(?:ly)?", self._likes),
+            (
+                rf"(?:their )?favourites?(?: is| are|:) \*|(?:loved|rated high):? \*|\* {be}(?:liked|loved|enjoyed)",
+                self._likes,
+            ),
+            (r"dislike(?:s|d)? \*|rates? \* (?:low|poorly)|rated low:? \*", self._dislikes),
+            (rf"{be}(?:let down|disappointed) by \*|\* {be}disliked", self._dislikes),
+            (rf"{be}less (?:fond of|keen on) \*|rates? \* lower", self._less),
+            (r"(?:comes?|came) back to \*|return(?:s|ed)? to \*", self._came_back),
+            (r"(?:recent|recently|newest first|most recently): \*", self._recent),
+            (r"(?:their latest|the newest)(?: is| are) \*", self._recent),
+            (
+                r"lately more \*|(?:of late, )?more \*(?: of late)?|(?:has|have|is|are) turn(?:ed|ing) to \* lately",
+                self._rose,
+            ),
+            (r"lately less \*|(?:of late, )?less \*(?: of late)?", self._fell),
+            (r"(?:has|have|is|are) turn(?:ed|ing) away from \* lately", self._fell),
+            (mostly, self._mostly),
+            (rf"(?:their |a )?narrow taste(?:: |, | is ){mostly}", self._narrow),
+            (rf"(?:their |a )?broad taste(?:: |, | is ){mostly}", self._broad),
             (rf"(?:about )?{share}(?: are)? from the (\d{{4}})s", self._era),
+            (r"mostly from the (\d{4})s", lambda named, decade: not named and self._share_from(decade) > 0.5),
             (r"mostly from the (\d{4})s \((\d+)%\)", lambda named, decade, part: self._era(named, part, decade)),
-            (r"(?:mostly )?active (?:in|at) (?:the )?(night|morning|afternoon|evening|weekend) \(utc\)", self._active),
+            (rf"{be}{when}", self._active),
         ]
 
     def _counted(self, named: object, least: str, what: str, days: str = "") -> bool:
@@ -127,38 +152,29 @@ class Witness:
         is_mostly = self.is_rater and inside >= 0.6 * len(self.ratings)
         return not named and is_mostly and abs(self.mean - float(mean)) <= HALF_A_TENTH
 
-    def _category(self, named: Sequence[tuple[str, str | None]], is_right: Callable[[float], bool]) -> bool:
-        """Whether the mean of each category is right, and as the number says; categories of a few items and more."""
+    def _judged(self, named: Sequence[tuple[str, str | None]], is_right: Callable[[float, bool], bool]) -> bool:
+        """Whether every name has a rating, or a category of a few items a mean of them, that is right, and that its
+        number tells. is_right: of the rating or mean, and whether it is of an item."""
         for name, number in named:
-            given = [self.ratings[key] for key in self.ratings if name in self.categories[key]]
-            if name not in self.counts or len(given) < 3 or not is_right(fmean(given)):
-                return False
-            if number is not None and abs(fmean(given) - float(number)) > HALF_A_TENTH:
+            rated = [self.ratings[key] for key in self.ratings if name in self.categories[key]]
+            means = [(self.ratings[name], True)] if name in self.ratings else []
+            means += [(fmean(rated), False)] if len(rated) >= 3 else []
+            right = [mean for mean, is_item in means if is_right(mean, is_item)]
+            if not any(number is None or abs(mean - float(number)) <= HALF_A_TENTH for mean in right):
                 return False
         return bool(named) and self.is_rater
 
     def _likes(self, named: Sequence[tuple[str, str | None]]) -> bool:
-        return self._category(named, lambda mean: mean > self.mean and mean > MIDDLE)
-
-    def _less(self, named: Sequence[tuple[str, str | None]]) -> bool:
-        return self._category(named, lambda mean: mean < self.mean)
-
-    def _dislikes(self, named: Sequence[tuple[str, str | None]]) -> bool:
-        return self._category(named, lambda mean: mean < self.mean and mean < MIDDLE)
-
-    def _item(self, named: Sequence[tuple[str, str | None]], is_right: Callable[[float], bool]) -> bool:
-        return bool(named) and all(
-            name in self.ratings
-            and is_right(self.ratings[name])
-            and (number is None or abs(float(number) - self.ratings[name]) <= HALF_A_TENTH)
-            for name, number in named
+        own = self.mean
+        return self._judged(
+            named, lambda mean, is_item: mean > MIDDLE and (mean >= own - 1e-6 if is_item else mean > own)
         )
 
-    def _loved(self, named: Sequence[tuple[str, str | None]]) -> bool:
-        return self._item(named, lambda value: value > MIDDLE and value >= self.mean - 1e-6)
+    def _dislikes(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._judged(named, lambda mean, _: mean < MIDDLE and mean < self.mean)
 
-    def _disliked(self, named: Sequence[tuple[str, str | None]]) -> bool:
-        return self._item(named, lambda value: value < MIDDLE and value < self.mean)
+    def _less(self, named: Sequence[tuple[str, str | None]]) -> bool:
+        return self._judged(named, lambda mean, is_item: mean < self.mean and not is_item)
 
     def _came_back(self, named: Sequence[tuple[str, str | None]]) -> bool:
         return bool(named) and all(
@@ -215,9 +231,12 @@ class Witness:
     def _fell(self, named: Sequence[tuple[str, str | None]]) -> bool:
         return bool(named) and all(self._rise(name) < -0.1 and number is None for name, number in named)
 
-    def _era(self, named: object, percent: str, decade: str) -> bool:
+    def _share_from(self, decade: str) -> float:
         inside = sum(int(decade) <= year < int(decade) + 10 for year in self.years.values())
-        share = inside / len(self.years) if self.years else 0.0
+        return inside / len(self.years) if self.years else 0.0
+
+    def _era(self, named: object, percent: str, decade: str) -> bool:
+        share = self._share_from(decade)
         return not named and share > 0.5 and self._is_about(share, percent)
 
     def _active(self, named: object, when: str) -> bool:

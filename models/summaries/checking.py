@@ -3,8 +3,8 @@
 The rule. Text is cut into sentences and these into clauses (at "but", "while", and where "and" or a semicolon does not
 go on with a name). A clause must state facts of one kind, and all of it must be accounted for:
 
-- a name is one of a fact's, letter for letter, and of a fact of that kind. Names stand apart (comma, semicolon, "and").
-  Of a fact with several names they are the first ones, in its order;
+- a name is one of a fact's, letter for letter, and of a fact of that kind. Names stand in one list, apart from each
+  other (comma, semicolon, "and"). Of a fact with several names they are the first ones, in its order;
 - a number is one of that fact's, as the fact writes it, with its unit. Beside names it stands in brackets right after
   the one that it belongs to;
 - the other words are phrases that say just this kind of fact (`_PHRASES`), at least one that says it by itself, and a
@@ -64,17 +64,17 @@ _AVERAGE: Final = (
     *(f"{word} rating{verb} <n>" for word in ("mean", "average") for verb in ("", " is", " of")),
     *("mostly <r>", "mostly from <r>"),
 )
-_COUNTED: Final = ("<c>", "over <c>", "in <c>")
+_COUNTED: Final = ("<c>", "<c> over <c>", "<c> in <c>")
 _MADE_OF: Final = ("mostly", "mainly")
 _LESS: Final = ("less fond of", "less keen on", "rates lower", "rate lower", "rated lower")
 _DOWN: Final = ("let down by", "disappointed by")
 
 _PHRASES: Final[Mapping[tuple[FactKind, str], tuple[str, ...]]] = {
     (FactKind.ACTIVITY, ""): _COUNTED,
-    (FactKind.ACTIVITY, "day"): (*_COUNTED, "within a day", "all within a day"),
+    (FactKind.ACTIVITY, "day"): (*_COUNTED, "<c> within a day", "<c> all within a day"),
     (FactKind.HABIT, ""): _AVERAGE,
-    (FactKind.HABIT, "generous"): (*_AVERAGE, "generous", "rates high"),
-    (FactKind.HABIT, "strict"): (*_AVERAGE, "strict", "rates low"),
+    (FactKind.HABIT, "generous"): (*_AVERAGE, "generous", "generous rater", "rates high"),
+    (FactKind.HABIT, "strict"): (*_AVERAGE, "strict", "strict rater", "rates low"),
     (FactKind.LIKED_CATEGORY, ""): (
         *("likes", "like", "liked", "enjoys", "enjoy", "enjoyed", "loves", "love"),
         *("fond of", "keen on", "rates high", "rates highly", "rated high", "rated highly"),
@@ -100,21 +100,32 @@ _PHRASES: Final[Mapping[tuple[FactKind, str], tuple[str, ...]]] = {
         *("turned away from", "turning away from"),
     ),
     (FactKind.VARIETY, ""): _MADE_OF,
-    (FactKind.VARIETY, "narrow"): (*_MADE_OF, "narrow taste"),
-    (FactKind.VARIETY, "broad"): (*_MADE_OF, "broad taste"),
-    (FactKind.ERA, ""): ("from the <s>", "<%>"),
-    (FactKind.TIMES, "night"): ("at night",),
-    (FactKind.TIMES, "weekend"): ("at the weekend", "on weekends", "at weekends"),
-    **{(FactKind.TIMES, part): (f"in the {part}",) for part in ("morning", "afternoon", "evening")},
+    **{
+        (FactKind.VARIETY, size): (
+            *_MADE_OF,
+            *(f"{size} taste {verb}{most}" for verb in ("", "is ") for most in _MADE_OF),
+        )
+        for size in ("narrow", "broad")
+    },
+    (FactKind.ERA, ""): (
+        *("mostly from the <s>", "mostly from the <s> <%>"),
+        *(f"{about}<%> {are}from the <s>" for about in ("", "about ") for are in ("", "are ")),
+    ),
+    **{
+        (FactKind.TIMES, part): tuple(
+            f"{how}{when}" for how in ("active ", "mostly active ", "mostly ") for when in (at, f"{at} utc")
+        )
+        for part, at in (
+            *((part, f"in the {part}") for part in ("morning", "afternoon", "evening")),
+            *(("night", "at night"), ("weekend", "at the weekend")),
+        )
+    },
 }
 # What may stand beside these phrases and says nothing by itself.
 _BESIDE: Final[Mapping[FactKind, tuple[str, ...]]] = {
     FactKind.ACTIVITY: ("in all", "so far"),
-    FactKind.HABIT: ("rates", "rater", "ratings"),
     FactKind.DRIFT: ("lately", "of late"),
     FactKind.VARIETY: ("what they choose",),
-    FactKind.ERA: ("mostly", "about"),
-    FactKind.TIMES: ("active", "mostly", "mostly active", "utc"),
 }
 _GLUE: Final = (
     *("a", "an", "the", "and", "also", "with", "they", "their", "this", "user"),
@@ -122,11 +133,13 @@ _GLUE: Final = (
 )
 _Words = tuple[str, ...]
 _WITH_ORDER: Final = frozenset({FactKind.RECENT, FactKind.VARIETY})
+_IN_PARTS: Final = frozenset({FactKind.HABIT})  # said in several phrases
 
 _FIRST_MARK: Final = 0xE000  # private use: clean text has none
 _NAME: Final = "[\ue000-\uf8ff]"
 _NUMBER: Final = r"-?\d+(?:\.\d+)?"
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
+_WHOLE: Final = re.compile(rf"(?:[A-Z\d]|\"?{_NAME})(?:.*[^,;:\s])?\.")
 _CLAUSE_END: Final = re.compile(rf",?\s+(?:but|while|whereas)\s+|(?:,?\s+and|;)\s+(?!{_NAME}|\"{_NAME})")
 _BESIDE_NAME: Final = re.compile(rf"({_NAME})\"? \((?:about )?([^()]*)\)")
 _TOKEN: Final = re.compile(
@@ -175,7 +188,7 @@ class _Clause:
 def _borne_out(marked: str, facts: Sequence[Fact], names: _Names) -> tuple[list[Fact], str]:
     """The facts that a sentence states, or what is wrong with it."""
     cited: dict[str, Fact] = {}
-    if not marked.endswith("."):
+    if not _WHOLE.fullmatch(marked):
         return [], "is not a whole sentence"
     for text in _CLAUSE_END.split(marked[:-1]):
         clause = _read(text, names)
@@ -199,7 +212,7 @@ def _read(text: str, names: _Names) -> _Clause | str:
     words: list[str] = []
     said: list[str] = []
     numbers: set[str] = set()
-    is_apart = True
+    is_apart, is_list_over = True, False
     place = 0
     while place < len(text):
         found = _TOKEN.match(text, place)
@@ -208,7 +221,7 @@ def _read(text: str, names: _Names) -> _Clause | str:
         place, piece = found.end(), found.group()
         match found.lastgroup:
             case "name":
-                if not is_apart or (name := names.name(piece)) in said:
+                if is_list_over or not is_apart or (name := names.name(piece)) in said:
                     return f"{names.name(piece)!r} does not stand for itself"
                 said.append(name)
                 is_apart = False
@@ -217,11 +230,14 @@ def _read(text: str, names: _Names) -> _Clause | str:
                     return f"{piece!r} is no name that the facts have"
                 words.append(piece.lower())
                 is_apart |= piece == "and"
+                is_list_over |= bool(said) and piece not in ("and", "also")
             case "mark":
                 is_apart |= piece in ",;"
             case "space" | None:
                 pass
             case kind:
+                if piece in numbers:
+                    return f"{piece!r} stands there twice"
                 words.append(_TYPES[kind])
                 numbers.add(piece)
     return _Clause(tuple(words), tuple(said), given, frozenset(numbers))
@@ -255,19 +271,22 @@ def _about(clause: _Clause, facts: Sequence[Fact]) -> list[Fact]:
 
 
 def _says(words: Sequence[str], fact: Fact) -> bool:
-    """Whether the words are phrases of the fact's kind, at least one that says it, and glue; the longest first."""
+    """Whether the words are phrases of the fact's kind, at least one that says it, and glue; the longest first.
+
+    Of what is said of names there is one phrase: "likes loves" is no sentence.
+    """
     phrases, beside, longest = _vocabulary(fact.kind, fact.detail)
-    place, is_said = 0, False
+    place, said = 0, 0
     while place < len(words):
         for length in range(min(longest, len(words) - place), 0, -1):
             phrase = tuple(words[place : place + length])
             if phrase in phrases or phrase in beside:
-                is_said |= phrase in phrases
+                said += phrase in phrases
                 place += length
                 break
         else:
             return False
-    return is_said
+    return said == 1 or (said > 1 and fact.kind in _IN_PARTS)
 
 
 @cache
