@@ -400,6 +400,26 @@ def evaluate_phraser(
     evaluate_phraser_and_report(settings, dataset, kind, users, json=json)
 
 
+@evaluate.command("summaries")
+def evaluate_summaries(
+    dataset: Data = "ml-100k",
+    seed: Annotated[int, typer.Option(help="Of cases, candidates and the training.")] = 0,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the users.")] = 1000,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of the downstream model's settings.")] = None,
+    set_: Set = None,
+    may_train: Annotated[
+        bool, typer.Option("--train", help="Train the downstream models that are missing, half an hour each.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Ask one model a task about every user, told of by summary, by past entries, by both, or by everything."""
+    settings = _settings()
+    from services.jobs.evaluating_summaries import downstream_config, evaluate_summaries_and_report
+
+    of = downstream_config(config, set_ or [])
+    evaluate_summaries_and_report(settings, dataset, of, seed, bootstrap, may_train=may_train, json=json)
+
+
 @evaluate.command("cold")
 def evaluate_cold(
     dataset: Data = "ml-100k",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # torch and transformers
     from models.language.embedder import Embedder
     from models.p5.store import P5Store
     from models.p5.train import Progress
+    from models.summaries.downstream.store import DownstreamStore
     from models.summaries.instructing import SummaryPrompt
 
 
@@ -99,6 +100,19 @@ def open_p5_store(
     from models.p5.store import P5Store
 
     return P5Store(settings.home / "p5", may_train=may_train, progress=progress, trained=trained)
+
+
+def open_downstream_store(
+    settings: Settings,
+    *,
+    may_train: bool = False,
+    progress: "Progress | None" = None,
+    trained: Callable[[Mapping[str, Any]], None] | None = None,
+) -> "DownstreamStore":
+    """The models of the home that summaries are judged by. The arguments are the store's."""
+    from models.summaries.downstream.store import DownstreamStore
+
+    return DownstreamStore(settings.home / "downstream", may_train=may_train, progress=progress, trained=trained)
 
 
 def open_embedder(settings: Settings) -> "Embedder | None":

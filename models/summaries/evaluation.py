@@ -15,12 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.metrics import Interval
-from models.p5.measures import resampled
-from models.summaries.downstream.answers import ranks, ratings
 from models.summaries.downstream.cases import Case, Log, Task, cases_of, log_of
 from models.summaries.downstream.config import DownstreamConfig
-from models.summaries.downstream.forms import FORM, FORMS, RETRIEVAL, Form, Told, history_of, query_of, told
+from models.summaries.downstream.forms import FORMS, RETRIEVAL, Form, Told, history_of, query_of, told
+from models.summaries.downstream.measures import MAIN, MEASURES, Means, differences, figures, means_of
 from models.summaries.downstream.model import scores_of
 from models.summaries.downstream.store import DownstreamStore, Reader
 from models.summaries.downstream.train import Progress
@@ -70,7 +68,7 @@ def evaluate_summaries(
     only: Collection[Task] = tuple(Task),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """The report, in JSON values. count: tokens of texts by another tokenizer, also told of where it is given. only: these tasks.
+    """The report, in JSON values. count: of texts by another tokenizer, whose tokens are told too. only: these tasks.
 
     Raises InvalidInput when no user has events enough, UnknownName when a model is missing and may not be trained.
     """
@@ -88,14 +86,14 @@ def evaluate_summaries(
         writer = by_template(KIND[task], scale_of(log))
         reader = store.get(log, asked, task, retriever, writer, config, fingerprint=fingerprint, seed=seed)
         known = list(zip(asked.test, told(log, asked.test, task, retriever, writer), strict=True))
-        errors = {}
+        means: dict[str, Means] = {}
         arms: dict[str, Any] = {}
         for number, form in enumerate(FORMS):
             if progress is not None:
                 progress(number, len(FORMS), f"{task}: {form.name}")
-            errors[form.name] = measured(reader, log, task, known, form)
+            means[form.name] = means_of(task, scores(reader, known, form), asked.test, log.levels_L)
             arms[form.name] = (
-                _figures(errors[form.name], bootstrap, seed)
+                figures(means[form.name], bootstrap, seed)
                 | _tokens(reader, log, known, form, count)
                 | {"latency_ms": latency(reader, log, task, known, form, retriever)}
             )
@@ -106,7 +104,7 @@ def evaluate_summaries(
             "arms": arms,
             "differences": {
                 f"{ours} - {other}": {
-                    **_differences(errors[ours], errors[other], bootstrap, seed),
+                    **differences(means[ours], means[other], bootstrap, seed),
                     "history_tokens": _over(arms[ours]["history_tokens"], arms[other]["history_tokens"]),
                 }
                 for ours, other in COMPARED
@@ -116,25 +114,9 @@ def evaluate_summaries(
     return report
 
 
-MAIN: Final[Mapping[Task, str]] = {Task.RATING: "-mae", Task.CHOICE: "accuracy"}
-
-
-def measured(
-    reader: Reader, log: Log, task: Task, known: Sequence[tuple[Case, Told]], form: Form
-) -> dict[str, NDArray[np.float64]]:
-    """By name, values_U: each user's mean of what is measured, greater is better."""
-    cases = [case for case, _ in known]
-    prompts = [reader.prompts.of(case, one, form)[0] for case, one in known]
-    scores_XA = scores_of(reader.model, prompts, reader.model.prior_A.device.type)
-    if task is Task.RATING:
-        errors_X = ratings(scores_XA, log.levels_L) - log.levels_L[[case.level for case in cases]]
-        values = {"-mae": -np.abs(errors_X), "-mse": -np.square(errors_X)}
-    else:
-        ranks_X = ranks(scores_XA, cases)
-        values = {"accuracy": (ranks_X == 1).astype(np.float64), "mrr": 1.0 / ranks_X}
-    users_X = np.unique([case.user for case in cases], return_inverse=True)[1]
-    counts_U = np.bincount(users_X)
-    return {name: np.bincount(users_X, value_X) / counts_U for name, value_X in values.items()}
+def scores(reader: Reader, known: Sequence[tuple[Case, Told]], form: Form) -> NDArray[np.float32]:
+    """scores_XA of the answers to cases in one form."""
+    return scores_of(reader.model, [reader.prompts.of(case, one, form)[0] for case, one in known])
 
 
 def latency(
@@ -146,55 +128,9 @@ def latency(
         start = time.perf_counter()
         if form.by == RETRIEVAL:
             search(retriever, query_of(log, case, task), log.entries[case.user][: case.place])
-        scores_of(reader.model, [reader.prompts.of(case, one, form)[0]], reader.model.prior_A.device.type)
+        scores_of(reader.model, [reader.prompts.of(case, one, form)[0]])
         seconds.append(time.perf_counter() - start)
     return round(1000 * float(np.median(seconds)), 2)
-
-
-def _figures(values: Mapping[str, NDArray[np.float64]], resamples: int, seed: int) -> dict[str, Any]:
-    found = {}
-    for name, values_U in values.items():
-        if name == "-mse":
-            found["rmse"] = _interval(
-                resampled(lambda users, u=values_U: _root(u[users]), len(values_U), resamples, seed)
-            )
-        else:
-            sign = -1.0 if name.startswith("-") else 1.0
-            mean = resampled(
-                lambda users, u=values_U, s=sign: float(s * u[users].mean()), len(values_U), resamples, seed
-            )
-            found[name.removeprefix("-")] = _interval(mean)
-    return found
-
-
-def _differences(
-    ours: Mapping[str, NDArray[np.float64]], others: Mapping[str, NDArray[np.float64]], resamples: int, seed: int
-) -> dict[str, Any]:
-    found = {}
-    for name in ours:
-        if name == "-mse":
-            found["-rmse"] = _interval(
-                resampled(
-                    lambda users, a=ours[name], b=others[name]: _root(b[users]) - _root(a[users]),
-                    len(ours[name]),
-                    resamples,
-                    seed,
-                )
-            )
-        else:
-            gaps_U = ours[name] - others[name]
-            found[name] = _interval(
-                resampled(lambda users, u=gaps_U: float(u[users].mean()), len(gaps_U), resamples, seed)
-            )
-    return found
-
-
-def _root(values_U: NDArray[np.float64]) -> float:
-    return float(np.sqrt(-values_U.mean()))
-
-
-def _interval(one: Interval) -> dict[str, float]:
-    return {"value": one.value, "low": one.low, "high": one.high}
 
 
 def _tokens(
@@ -220,14 +156,12 @@ def _over(ours: float, other: float) -> float | None:
 
 
 def _claim(task: Task, difference: Mapping[str, Any]) -> dict[str, Any]:
-    low, share = difference[MAIN[task]]["low"], difference["history_tokens"]
+    name = MAIN[task] if MEASURES[MAIN[task]].sign > 0 else f"-{MAIN[task]}"
+    low, share = difference[name]["low"], difference["history_tokens"]
     return {
-        "is": f"{CLAIM[0]} not below {CLAIM[1]}: low of the difference in {MAIN[task]} at least -{MARGIN}, with at most "
+        "is": f"{CLAIM[0]} not below {CLAIM[1]}: low of the difference in {name} at least -{MARGIN}, with at most "
         f"{SHARE:.0%} of its history tokens",
         "low": low,
         "share": share,
         "holds": bool(low >= -MARGIN and share is not None and share <= SHARE),
     }
-
-
-__all__ = ["COMPARED", "FORM", "evaluate_summaries", "latency", "measured"]

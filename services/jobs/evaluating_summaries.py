@@ -8,16 +8,19 @@ from typing import Any
 from rich.table import Table
 
 from features.datasets import fingerprint
+from features.errors import InvalidInput, ModelMissing
 from models.language.counting import tokens_by
 from models.language.weights import SMOLLM2, find_weights
 from models.plots import curves
 from models.summaries.downstream.config import DownstreamConfig, configured
+from models.summaries.retrieval import Retriever
 from services.console import out, print_json, progress
 from services.jobs.loading import load_or_pull
 from services.jobs.recording import recorded
 from services.jobs.training import said_settings
+from services.prompting import By, Embed, Retrievers
 from services.settings import Settings
-from services.wiring import open_downstream_store, open_retriever
+from services.wiring import open_downstream_store, open_embedder
 
 
 def evaluate_summaries_and_report(
@@ -29,6 +32,7 @@ def evaluate_summaries_and_report(
     """
     from models.summaries.evaluation import evaluate_summaries
 
+    retriever = retriever_of(config, settings)
     dataset = load_or_pull(data, settings)
     mark = fingerprint(dataset)
     weights = find_weights(SMOLLM2, settings.home)
@@ -41,7 +45,7 @@ def evaluate_summaries_and_report(
                 dataset.items,
                 fingerprint=mark,
                 store=open_downstream_store(settings, may_train=may_train, progress=advance),
-                retriever=open_retriever(config.retriever, settings),
+                retriever=retriever,
                 config=config,
                 seed=seed,
                 bootstrap=bootstrap,
@@ -57,6 +61,21 @@ def evaluate_summaries_and_report(
         print_json(report)
     else:
         _print(report, dataset.name)
+
+
+def retriever_of(config: DownstreamConfig, settings: Settings) -> Retriever:
+    """Raises InvalidInput for a name that is none, ModelMissing for one whose weights were not pulled."""
+    if config.retriever not in [*By]:
+        raise InvalidInput("retriever", f"{config.retriever!r} was given; it is one of {', '.join(By)}")
+
+    def embed() -> Embed | None:
+        embedder = open_embedder(settings)
+        return None if embedder is None else embedder.vectors
+
+    retriever, problems = Retrievers(embed).get(By(config.retriever))
+    if problems:
+        raise ModelMissing("; ".join(problems))
+    return retriever
 
 
 def downstream_config(file: Path | None, given: Sequence[str]) -> DownstreamConfig:

@@ -49,4 +49,4 @@ def _at_candidates(scores_XN: NDArray[np.float32], cases: Sequence[Case]) -> NDA
 
 def _log_softmax(scores_XA: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
     shifted_XA = scores_XA.astype(np.float64) - scores_XA.max(axis=1, keepdims=True)
-    return shifted_XA - np.log(np.exp(shifted_XA).sum(axis=1, keepdims=True))
+    return np.asarray(shifted_XA - np.log(np.exp(shifted_XA).sum(axis=1, keepdims=True)), np.float64)

@@ -5,21 +5,22 @@
 Shapes: E events, U users (V = U + 1), N items, L levels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.cleaning import cleaned
 from features.errors import InvalidInput
-from features.events import EventId, ItemId
+from features.events import Event, EventId, ItemId, UserId
 from features.frames import Sequences, at_least, ordered, sequences
+from features.items import Item
 from models.summaries.downstream.config import DownstreamConfig
-from models.summaries.entries import CATEGORIES_MOST, CATEGORY_MOST, Entry
+from models.summaries.entries import Entry, entries_of, name_of
 from models.vocabulary import Vocabulary
 
 LEVELS_MOST = 10  # different values: a scale of more is no scale of stars
@@ -93,14 +94,17 @@ def log_of(events: pl.DataFrame, items: pl.DataFrame, config: DownstreamConfig) 
     past = sequences(events, vocabulary.items)
     values = events["value"].drop_nulls().drop_nans()
     levels_L = np.unique(values.to_numpy())
-    names = _names(items, vocabulary)
+    known = {
+        ItemId(item): Item(ItemId(item), title, "", tuple(categories))
+        for item, title, categories in items.select("item", "title", "categories").iter_rows()
+    }
     return Log(
         events=events,
         items=items,
         vocabulary=vocabulary,
         past=past,
-        entries=_entries(events, past, names),
-        names=names,
+        entries=_entries(events, past, known),
+        names=[name_of(item, known.get(item)) for item in vocabulary.items],
         levels_L=levels_L if len(levels_L) <= LEVELS_MOST else levels_L[:0],
         learnt_U=np.diff(past.starts_V) - config.test - config.validation,
     )
@@ -143,21 +147,11 @@ def _case(log: Log, pool_E: NDArray[np.int64], user: int, place: int, count: int
     return Case(user, place, item, level, tuple(candidates))
 
 
-def _names(items: pl.DataFrame, vocabulary: Vocabulary) -> list[tuple[str, tuple[str, ...]]]:
-    names: list[tuple[str, tuple[str, ...]]] = [(cleaned(item), ()) for item in vocabulary.items]
-    for item, title, categories in items.select("item", "title", "categories").iter_rows():
-        kept = (cleaned(name, CATEGORY_MOST) for name in categories[:CATEGORIES_MOST])
-        names[vocabulary.row_of[item]] = (cleaned(title) or cleaned(item), tuple(name for name in kept if name))
-    return names
-
-
-def _entries(events: pl.DataFrame, past: Sequences, names: Sequence[tuple[str, tuple[str, ...]]]) -> list[list[Entry]]:
-    rows = past.items_E.tolist()
-    entries = [
-        Entry(EventId(event), ItemId(item), *names[row], cleaned(kind), value, at)
-        for row, (event, item, kind, value, at) in zip(
-            rows, events.select("event_id", "item", "type", "value", "at").iter_rows(), strict=True
-        )
+def _entries(events: pl.DataFrame, past: Sequences, known: Mapping[ItemId, Item]) -> list[list[Entry]]:
+    rows = events.select("event_id", "user", "item", "type", "value", "at").iter_rows()
+    told = [
+        Event(EventId(event), UserId(user), ItemId(item), kind, value, at)
+        for event, user, item, kind, value, at in rows
     ]
-    bounds = past.starts_V.tolist()
-    return [entries[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    entries = entries_of(told, known.get)
+    return [entries[begin:end] for begin, end in pairwise(past.starts_V.tolist())]

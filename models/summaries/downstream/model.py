@@ -1,8 +1,8 @@
 """The downstream model: the T5 of P5 (models/p5/model.py), whose answer is one token among a task's own.
 
-Prompts are up to some thousand tokens long. torch has a fused kernel for attention on a CPU, five times as fast at that
-length, which gives no gradient to the bias of relative positions. Beyond 128 tokens T5 tells distances no more apart, so
-that prompts no longer than that teach the whole bias, and longer ones take it as given.
+Prompts are up to some thousand tokens long. torch has a fused kernel for attention on a CPU, three times as fast
+at that length, which gives no gradient to the bias of relative positions. Beyond 128 tokens T5 tells distances no more
+apart, so that prompts of that length teach the whole bias, and longer ones take it as given.
 Shapes: B prompts, T tokens, D dimensions, A tokens that may answer, C candidates.
 """
 
@@ -25,7 +25,9 @@ AT_ONCE: Final = 4096  # tokens, padding included, that are read together
 
 
 class Downstream(nn.Module):
-    """reader: the T5. first, last: of the tokens that answer. prior_A: what is added to their scores in training."""
+    """reader: the T5. first: of the tokens that answer. prior_A: what is added to their scores in training."""
+
+    prior_A: Tensor
 
     def __init__(self, reader: P5Model, first: int, prior_A: Tensor) -> None:
         super().__init__()
@@ -41,7 +43,8 @@ class Downstream(nn.Module):
     def scores(self, tokens_BT: Tensor) -> Tensor:
         """scores_BA of the answers to prompts padded with 0."""
         t5 = self.reader.t5
-        bias: Any = t5.encoder.block[0].layer[0].SelfAttention.relative_attention_bias
+        first_block: Any = t5.encoder.block[0]
+        bias = first_block.layer[0].SelfAttention.relative_attention_bias
         bias.weight.requires_grad_(tokens_BT.shape[1] <= NEAR)
         states_BTD, mask_BT = self.reader.encode(tokens_BT, tokens_BT)
         decoded = t5.decoder(
@@ -74,10 +77,10 @@ def together(prompts: Sequence[Sequence[int]], most: int = AT_ONCE) -> list[list
 
 
 @torch.inference_mode()
-def scores_of(model: Downstream, prompts: Sequence[Sequence[int]], device: str = "cpu") -> NDArray[np.float32]:
+def scores_of(model: Downstream, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
     """scores_BA of the answers, in the order of the prompts."""
     scores_BA = np.zeros((len(prompts), len(model.prior_A)), np.float32)
     for places in together(prompts):
-        tokens_BT = torch.from_numpy(padded([prompts[place] for place in places])).to(device)
+        tokens_BT = torch.from_numpy(padded([prompts[place] for place in places])).to(model.prior_A.device)
         scores_BA[places] = model.scores(tokens_BT).cpu().numpy()
     return scores_BA

@@ -1,7 +1,7 @@
 """Prompts as tokens: pieces of text, then a token for each level of a scale, then one for each item.
 
-Numbers and words are split from punctuation and never from each other, so that a category is the same piece in an entry,
-in a summary and in a question.
+Words and numbers are split from punctuation, so that a category is the same piece in an entry, in a summary and in a
+question.
 Shapes: B prompts, T tokens, L levels, N items.
 """
 

@@ -122,9 +122,8 @@ def validate(model: Downstream, prompts: Prompts, cases: Sequence[tuple[Case, To
     """The mean log-probability of the true answers, over all forms alike."""
     model.eval()
     asked = [case for case, _ in cases]
-    device = model.prior_A.device.type
     reached = [
-        log_chances(prompts.task, scores_of(model, [prompts.of(*one, form)[0] for one in cases], device), asked).mean()
+        log_chances(prompts.task, scores_of(model, [prompts.of(*one, form)[0] for one in cases]), asked).mean()
         for form in FORMS
     ]
     return float(np.mean(reached))
