@@ -116,7 +116,7 @@ def evaluate_summaries(
 
 def scores(reader: Reader, known: Sequence[tuple[Case, Told]], form: Form) -> NDArray[np.float32]:
     """scores_XA of the answers to cases in one form."""
-    return scores_of(reader.model, [reader.prompts.of(case, one, form)[0] for case, one in known])
+    return scores_of(reader.model, [reader.prompts.of(case, one, form) for case, one in known])
 
 
 def latency(
@@ -128,7 +128,7 @@ def latency(
         start = time.perf_counter()
         if form.by == RETRIEVAL:
             search(retriever, query_of(log, case, task), log.entries[case.user][: case.place])
-        scores_of(reader.model, [reader.prompts.of(case, one, form)[0]])
+        scores_of(reader.model, [reader.prompts.of(case, one, form)])
         seconds.append(time.perf_counter() - start)
     return round(1000 * float(np.median(seconds)), 2)
 
@@ -137,9 +137,10 @@ def _tokens(
     reader: Reader, log: Log, known: Sequence[tuple[Case, Told]], form: Form, count: Count | None
 ) -> dict[str, float]:
     """Mean tokens of a prompt, of its history, and of its history by another tokenizer."""
-    lengths = [(len(tokens), history) for tokens, history in (reader.prompts.of(*one, form) for one in known)]
-    whole, history = (float(np.mean(column)) for column in zip(*lengths, strict=True))
-    found = {"tokens": round(whole, 1), "history_tokens": round(history, 1)}
+    prompts = [reader.prompts.of(*one, form) for one in known]
+    history = float(np.mean([one.history for one in prompts]))
+    asked = float(np.mean([len(one.question) for one in prompts]))
+    found = {"tokens": round(history + asked, 1), "history_tokens": round(history, 1)}
     if count is not None:
         parts = [history_of(log, *one, form) for one in known]
         texts = list({part for some in parts for part in some})

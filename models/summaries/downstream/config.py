@@ -54,9 +54,8 @@ class DownstreamConfig:
         self.t5()
 
     def t5(self) -> P5Config:
-        """The same T5 as P5's, without whole-word embeddings."""
+        """The same T5 as P5's."""
         return P5Config(
-            whole_words=False,
             dimensions=self.dimensions,
             heads=self.heads,
             hidden=self.hidden,

@@ -43,7 +43,10 @@ FORMS: Final[Sequence[Form]] = (
 )
 FORM: Final[Mapping[str, Form]] = {form.name: form for form in FORMS}
 
-Writer = Callable[[pl.DataFrame, pl.DataFrame], Mapping[str, str]]
+Summary = tuple[str, ...]
+"""Sentences."""
+
+Writer = Callable[[pl.DataFrame, pl.DataFrame], Mapping[str, Summary]]
 """(events, items) -> the summary of each user of the events, made of that user's events alone."""
 
 
@@ -51,7 +54,7 @@ class Told(NamedTuple):
     """What is known of a user when a case is asked about. found_K: places of entries, the best first."""
 
     found_K: tuple[int, ...]
-    summary: str
+    summary: Summary
 
 
 def told(log: Log, cases: Sequence[Case], task: Task, retriever: Retriever, writer: Writer) -> list[Told]:
@@ -69,7 +72,7 @@ def history_of(log: Log, case: Case, known: Told, form: Form) -> list[str]:
     else:
         count = form.k if form.by == RECENCY else case.place if form.by == ALL else 0
         places = tuple(range(max(case.place - count, 0), case.place))
-    summary = [known.summary] if form.has_summary and known.summary else []
+    summary = known.summary if form.has_summary else ()
     return [*summary, *(entries[place].text for place in places)]
 
 
@@ -92,9 +95,9 @@ def _found(log: Log, cases: Sequence[Case], task: Task, retriever: Retriever) ->
     return found
 
 
-def written(log: Log, cases: Sequence[Case], writer: Writer) -> list[str]:
+def written(log: Log, cases: Sequence[Case], writer: Writer) -> list[Summary]:
     """The summary before each case: each case stands for a user whose history ends there."""
-    summaries: list[str] = []
+    summaries: list[Summary] = []
     for first in range(0, len(cases), _AT_ONCE):
         some = cases[first : first + _AT_ONCE]
         starts = log.past.starts_V[[case.user for case in some]]
@@ -103,5 +106,5 @@ def written(log: Log, cases: Sequence[Case], writer: Writer) -> list[str]:
         names = [f"{case.user}:{case.place}" for case in some]
         events = log.events[rows].with_columns(user=pl.Series(np.repeat(np.array(names), lengths)))
         of_user = writer(events, log.items)
-        summaries += [of_user.get(name, "") for name in names]
+        summaries += [tuple(of_user.get(name, ())) for name in names]
     return summaries

@@ -1,13 +1,16 @@
-"""The downstream model: the T5 of P5 (models/p5/model.py), whose answer is one token among a task's own.
+"""The downstream model: a T5 whose encoder reads each part of what is told of a user by itself, and whose decoder reads
+the question beside all of them and answers with one token among a task's own.
 
-Prompts are up to some thousand tokens long. torch has a fused kernel for attention on a CPU, three times as fast
-at that length, which gives no gradient to the bias of relative positions. Beyond 128 tokens T5 tells distances no more
-apart, so that prompts of that length teach the whole bias, and longer ones take it as given.
-Shapes: B prompts, T tokens, D dimensions, A tokens that may answer, C candidates.
+Fusion in the decoder (Izacard and Grave, "Leveraging passage retrieval with generative models for open domain question
+answering", 2021), with which LaMP (Salemi et al., 2024) has a T5 read a user's entries; here the question stands once,
+in the decoder, and not in every part. The time of a prompt is then linear in its length, and an entry's states are the
+same in every prompt, so that what a batch shares is computed once.
+Shapes: P parts, L tokens of the longest, R real tokens of all parts, B prompts, T tokens told, Q tokens of a question,
+D dimensions, A tokens that may answer.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,23 +18,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.p5.config import P5Config
-from models.p5.model import P5Model, new_model
-from models.p5.tokens import PAD
-from models.summaries.downstream.tokens import padded
+from models.p5.model import PLACES, P5Model, new_model
+from models.p5.tokens import END, PAD
+from models.summaries.downstream.tokens import Prompt, Tokens, padded
 
-NEAR: Final = 128
-ALONE: Final = 320
-AT_ONCE: Final = 4096  # tokens, padding included, that are read together
+AT_ONCE: Final = 8192  # tokens, padding included, whose states are made together
+_ASKED_AT_ONCE: Final = 512  # prompts
+_NOTHING: Final[Tokens] = (END,)  # a part of every prompt, for who is told nothing of a user has to look at something
 
 
 class Downstream(nn.Module):
-    """reader: the T5. first: of the tokens that answer. prior_A: what is added to their scores in training."""
+    """t5: with an embedding of a part's place, counted from the last. first: of the tokens that answer. prior_A: what
+    is added to their scores in training."""
 
     prior_A: Tensor
 
-    def __init__(self, reader: P5Model, first: int, prior_A: Tensor) -> None:
+    def __init__(self, t5: P5Model, first: int, prior_A: Tensor) -> None:
         super().__init__()
-        self.reader = reader
+        self.t5 = t5
         self.first = first
         self.register_buffer("prior_A", prior_A, persistent=False)
 
@@ -40,47 +44,89 @@ class Downstream(nn.Module):
         """Weights by torch's seed."""
         return cls(new_model(config, size), first, prior_A)
 
-    def scores(self, tokens_BT: Tensor) -> Tensor:
-        """scores_BA of the answers to prompts padded with 0."""
-        t5 = self.reader.t5
-        first_block: Any = t5.encoder.block[0]
-        bias = first_block.layer[0].SelfAttention.relative_attention_bias
-        bias.weight.requires_grad_(tokens_BT.shape[1] <= NEAR)
-        states_BTD, mask_BT = self.reader.encode(tokens_BT, tokens_BT)
-        decoded = t5.decoder(
-            input_ids=torch.full_like(tokens_BT[:, :1], PAD),
-            encoder_hidden_states=states_BTD,
-            encoder_attention_mask=mask_BT.long(),
+    def loss(self, prompts: Sequence[Prompt], answers_B: Tensor) -> Tensor:
+        """The mean cross-entropy; with the answers' prior added, so that the scores need not tell it (logit adjustment,
+        Menon et al., "Long-tail learning via logit adjustment", 2021)."""
+        return nn.functional.cross_entropy(self.scores(prompts) + self.prior_A, answers_B)
+
+    def scores(self, prompts: Sequence[Prompt]) -> Tensor:
+        """scores_BA of the answers, in the order of the prompts."""
+        number_of = {
+            part: n for n, part in enumerate(dict.fromkeys((_NOTHING, *(p for one in prompts for p in one.told))))
+        }
+        states_RD, starts_P = self._read([*number_of])
+        lengths = [sum(map(len, one.told)) for one in prompts]
+        groups = list(_together(lengths))
+        found = [
+            self._answered([prompts[place] for place in group], number_of, states_RD, starts_P) for group in groups
+        ]
+        order = torch.tensor([place for group in groups for place in group], device=states_RD.device)
+        return torch.cat(found)[order.argsort()]
+
+    def _read(self, parts: Sequence[Tokens]) -> tuple[Tensor, NDArray[np.int64]]:
+        """(states_RD of the tokens of all parts, one part after another; where each part begins)."""
+        states: list[Tensor] = []
+        starts_P = np.zeros(len(parts), np.int64)
+        done = 0
+        for group in _together(list(map(len, parts))):
+            tokens_PL = self._tensor([parts[place] for place in group])
+            is_real_PL = tokens_PL != PAD
+            read = self.t5.t5.encoder(input_ids=tokens_PL, attention_mask=is_real_PL.long())
+            states.append(read.last_hidden_state[is_real_PL])
+            for place in group:
+                starts_P[place] = done
+                done += len(parts[place])
+        return torch.cat(states), starts_P
+
+    def _answered(
+        self, prompts: Sequence[Prompt], number_of: dict[Tokens, int], states_RD: Tensor, starts_P: NDArray[np.int64]
+    ) -> Tensor:
+        told = [(*one.told, _NOTHING) for one in prompts]
+        rows = [_rows(parts, starts_P[[number_of[part] for part in parts]]) for parts in told]
+        places = [np.repeat(np.arange(len(parts), 0, -1), list(map(len, parts))) for parts in told]
+        places_BT = self._tensor(places)  # from 1, so that 0 is where there is no token
+        assert self.t5.whole is not None  # noqa: S101 - as the configuration has it
+        memory_BTD = states_RD[self._tensor(rows)] + self.t5.whole(places_BT.clamp(max=PLACES - 1))
+        questions_BQ = self._tensor([(PAD, *one.question) for one in prompts])
+        decoded = self.t5.t5.decoder(
+            input_ids=questions_BQ,
+            encoder_hidden_states=memory_BTD,
+            encoder_attention_mask=(places_BT > 0).long(),
             use_cache=False,
         )
-        state_BD = self.reader.scaled(decoded.last_hidden_state[:, 0])
-        answers_AD = t5.lm_head.weight[self.first : self.first + len(self.prior_A)]
+        last_B = torch.tensor([len(one.question) for one in prompts], device=memory_BTD.device)
+        state_BD = self.t5.scaled(decoded.last_hidden_state[torch.arange(len(prompts), device=last_B.device), last_B])
+        answers_AD = self.t5.t5.lm_head.weight[self.first : self.first + len(self.prior_A)]
         return nn.functional.linear(state_BD.float(), answers_AD)
 
-    def loss(self, tokens_BT: Tensor, answers_B: Tensor) -> Tensor:
-        """The sum of the cross-entropies; with the answers' prior added, so that the scores need not tell it (logit
-        adjustment, Menon et al., 2021)."""
-        return nn.functional.cross_entropy(self.scores(tokens_BT) + self.prior_A, answers_B, reduction="sum")
-
-
-def together(prompts: Sequence[Sequence[int]], most: int = AT_ONCE) -> list[list[int]]:
-    """The places of prompts of about one length together, at most `most` tokens with their padding, those of more than
-    ALONE tokens one by one: padding has each prompt of a batch a square of biases of its own, which is slower there."""
-    groups: list[list[int]] = []
-    for place in sorted(range(len(prompts)), key=lambda place: len(prompts[place])):
-        length = len(prompts[place])
-        if groups and length <= ALONE and (len(groups[-1]) + 1) * length <= most:
-            groups[-1].append(place)
-        else:
-            groups.append([place])
-    return groups
+    def _tensor(self, rows: Sequence[Sequence[int] | NDArray[np.int64]]) -> Tensor:
+        return torch.from_numpy(padded(rows)).to(self.prior_A.device)
 
 
 @torch.inference_mode()
-def scores_of(model: Downstream, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+def scores_of(model: Downstream, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
     """scores_BA of the answers, in the order of the prompts."""
     scores_BA = np.zeros((len(prompts), len(model.prior_A)), np.float32)
-    for places in together(prompts):
-        tokens_BT = torch.from_numpy(padded([prompts[place] for place in places])).to(model.prior_A.device)
-        scores_BA[places] = model.scores(tokens_BT).cpu().numpy()
+    for first in range(0, len(prompts), _ASKED_AT_ONCE):
+        some = slice(first, first + _ASKED_AT_ONCE)
+        scores_BA[some] = model.scores(prompts[some]).cpu().numpy()
     return scores_BA
+
+
+def _rows(parts: Sequence[Tokens], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which rows of all states are those of these parts."""
+    lengths = np.array(list(map(len, parts)))
+    return np.repeat(starts - lengths.cumsum() + lengths, lengths) + np.arange(lengths.sum())
+
+
+def _together(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of like lengths together, at most AT_ONCE tokens with their padding, which is at most a quarter."""
+    group: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        length = lengths[place]
+        if group and ((len(group) + 1) * length > AT_ONCE or length > 1.33 * lengths[group[0]] + 2):
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group

@@ -128,6 +128,10 @@ _WEIGHTS: Final = "weights.safetensors"
 
 
 def _texts(log: Log, known: Sequence[tuple[Case, Told]]) -> list[str]:
-    """What the training's prompts are made of, each entry and each summary once."""
+    """What the training's prompts are made of, each entry and each sentence once."""
     learnt = {entry.text for entries, count in zip(log.entries, log.learnt_U, strict=True) for entry in entries[:count]}
-    return [*learnt, *{summary for _, (_, summary) in known}, *[*QUESTIONS.values()] * _QUESTIONS_COUNT]
+    return [
+        *learnt,
+        *{sentence for _, (_, summary) in known for sentence in summary},
+        *[*QUESTIONS.values()] * _QUESTIONS_COUNT,
+    ]

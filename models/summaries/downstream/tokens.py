@@ -6,7 +6,7 @@ Shapes: B prompts, T tokens, L levels, N items.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,21 @@ QUESTIONS: Final[Mapping[Task, str]] = {
 _PIECES: Final = r"\d+\.\d+|\w+|[^\w\s]+"
 
 
+Tokens = tuple[int, ...]
+
+
+class Prompt(NamedTuple):
+    """told: the parts that tell of the user, in order. question: what is asked, up to its end."""
+
+    told: tuple[Tokens, ...]
+    question: Tokens
+
+    @property
+    def history(self) -> int:
+        """How many tokens tell of the user."""
+        return sum(map(len, self.told))
+
+
 class Prompts:
     """Writes cases as prompts of one task.
 
@@ -38,27 +53,29 @@ class Prompts:
         self.first_item = self.first_level + len(log.levels_L)
         self.size = self.first_item + len(log.vocabulary)
         self._log = log
-        self._pieces: dict[str, tuple[int, ...]] = {}  # of entries and questions, which come again and again
+        self._pieces: dict[str, Tokens] = {}  # of entries and questions, which come again and again
 
-    def pieces(self, text: str) -> tuple[int, ...]:
+    def pieces(self, text: str) -> Tokens:
         found = self._pieces.get(text)
         if found is None:
             found = self._pieces[text] = tuple(self.text.encode(text, add_special_tokens=False).ids) or (UNKNOWN,)
         return found
 
-    def of(self, case: Case, known: Told, form: Form) -> tuple[list[int], int]:
-        """(tokens, how many of them tell of the user): the oldest are left out of what is too long."""
-        history: list[int] = []
-        for part in history_of(self._log, case, known, form):
-            history += self.pieces(part)
-        question = [*self.pieces(QUESTIONS[self.task]), END]
+    def of(self, case: Case, known: Told, form: Form) -> Prompt:
+        """A case in a form; of what is too long, the oldest entries are left out."""
+        asked = (*self.pieces(QUESTIONS[self.task]), END)
         if self.task is Task.RATING:
-            question = [*self.pieces(named(*self._log.names[case.item])), self.first_item + case.item, *question]
-        history = history[max(len(history) + len(question) - self.length, 0) :]
-        return history + question, len(history)
+            asked = (*self.pieces(named(*self._log.names[case.item])), self.first_item + case.item, *asked)
+        told = [self.pieces(part) for part in history_of(self._log, case, known, form)]
+        room = self.length - len(asked) - sum(map(len, told))
+        first = 0
+        while room < 0:
+            room += len(told[first])
+            first += 1
+        return Prompt(tuple(told[first:]), asked)
 
 
-def padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def padded(rows: Sequence[Sequence[int] | NDArray[np.int64]]) -> NDArray[np.int64]:
     """tokens_BT, padded with 0."""
     tokens_BT = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
     for place, row in enumerate(rows):

@@ -22,8 +22,8 @@ from models.summaries.downstream.answers import answer, log_chances
 from models.summaries.downstream.cases import Case, Log, Task
 from models.summaries.downstream.config import DownstreamConfig
 from models.summaries.downstream.forms import FORMS, Told
-from models.summaries.downstream.model import Downstream, scores_of, together
-from models.summaries.downstream.tokens import Prompts, padded
+from models.summaries.downstream.model import Downstream, scores_of
+from models.summaries.downstream.tokens import Prompts
 
 Progress = Callable[[int, int, str], None]
 
@@ -62,7 +62,7 @@ def train(
     device = device or best_device()
     torch.manual_seed(seed)
     model = untrained(log, prompts, config).to(device.name)
-    optimizer = torch.optim.AdamW(model.reader.parameter_groups(config.t5()), betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(model.t5.parameter_groups(config.t5()), betas=(0.9, 0.98), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     state = TrainingState.resumed(checkpoint, model, optimizer, identity, "validation", time.process_time)
     steps = max(config.examples // (config.rounds * config.batch), 1)
@@ -77,19 +77,16 @@ def train(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * scheduled(done)
             chosen = [next(drawn) for _ in range(config.batch)]
-            batch = [prompts.of(*training[case], FORMS[form])[0] for case, form in chosen]
+            batch = [prompts.of(*training[case], FORMS[form]) for case, form in chosen]
             answers = [answer(prompts.task, training[case][0]) for case, _ in chosen]
+            with device.autocast():
+                loss = model.loss(batch, torch.tensor(answers, device=device.name))
             optimizer.zero_grad(set_to_none=True)
-            for places in together(batch):
-                tokens_BT = torch.from_numpy(padded([batch[place] for place in places])).to(device.name)
-                answers_B = torch.tensor([answers[place] for place in places], device=device.name)
-                with device.autocast():
-                    loss = model.loss(tokens_BT, answers_B) / config.batch
-                loss.backward()
-                total += loss.detach()
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             optimizer.step()
-            tokens += sum(map(len, batch))
+            total += loss.detach()
+            tokens += sum(one.history + len(one.question) for one in batch)
         reached = validate(model, prompts, some)
         state.add(model, float(total) / steps, reached)
         state.curves.setdefault("tokens", []).append(tokens)
@@ -123,7 +120,7 @@ def validate(model: Downstream, prompts: Prompts, cases: Sequence[tuple[Case, To
     model.eval()
     asked = [case for case, _ in cases]
     reached = [
-        log_chances(prompts.task, scores_of(model, [prompts.of(*one, form)[0] for one in cases]), asked).mean()
+        log_chances(prompts.task, scores_of(model, [prompts.of(*one, form) for one in cases]), asked).mean()
         for form in FORMS
     ]
     return float(np.mean(reached))

@@ -6,7 +6,7 @@ import polars as pl
 
 from models.summaries.computing import STARS, facts_of
 from models.summaries.downstream.cases import Log, Task
-from models.summaries.downstream.forms import Writer
+from models.summaries.downstream.forms import Summary, Writer
 from models.summaries.kinds import SummaryKind, chosen
 from models.summaries.wording import from_template
 
@@ -16,9 +16,9 @@ KIND: Mapping[Task, SummaryKind] = {Task.RATING: SummaryKind.RATING, Task.CHOICE
 def by_template(kind: SummaryKind, scale: tuple[float, float] = STARS) -> Writer:
     """What writes summaries of a kind by template, from facts."""
 
-    def write(events: pl.DataFrame, items: pl.DataFrame) -> dict[str, str]:
+    def write(events: pl.DataFrame, items: pl.DataFrame) -> dict[str, Summary]:
         return {
-            user: " ".join(claim.text for claim in from_template(chosen(facts, kind)))
+            user: tuple(claim.text for claim in from_template(chosen(facts, kind)))
             for user, facts in facts_of(events, items, scale).items()
         }
 
