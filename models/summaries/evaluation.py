@@ -36,7 +36,7 @@ COMPARED: Final = (
     ("summary", "none"),
     ("summary", "retrieval-16"),
 )
-_TIMED: Final = 50  # cases, for the latency
+TIMED: Final = 50  # cases, for the latency
 
 _PROTOCOL: Final = {
     "cases": "each user's last events, told of nothing but what came before each, in the file's order where times are "
@@ -50,7 +50,7 @@ _PROTOCOL: Final = {
     "measures": "means over users of each user's mean (rmse: the root of that of squares); 95 % by bootstrap of users; "
     "differences are paired, greater is better",
     "tokens": "of a prompt, by the model's own tokenizer; history_tokens: all but the question",
-    "latency_ms": f"median of {_TIMED} prompts one at a time: retrieval, prompt and answer; summaries are read",
+    "latency_ms": f"median of {TIMED} prompts one at a time: retrieval, prompt and answer; summaries are read",
 }
 
 
@@ -124,7 +124,7 @@ def latency(
 ) -> float:
     """The median over prompts, one at a time, of the milliseconds of retrieval, prompt and answer."""
     seconds = []
-    for case, one in known[:: max(len(known) // _TIMED, 1)]:
+    for case, one in known[:: max(len(known) // TIMED, 1)]:
         start = time.perf_counter()
         if form.by == RETRIEVAL:
             search(retriever, query_of(log, case, task), log.entries[case.user][: case.place])
