@@ -48,6 +48,7 @@ class Witness:
         self.mean = fmean(self.ratings.values()) if self.ratings else 0.0
         self.times = Counter(name[item] for _, item, _, _ in self.events)
         self.with_any = [key for key in newest if self.categories[key]]
+        self.understood = [(re.compile(pattern), is_true) for pattern, is_true in self._understood()]
         self.counts = Counter(one for key in self.with_any for one in set(self.categories[key]))
 
     def unsupported(self, text: str) -> list[str]:
@@ -62,7 +63,7 @@ class Witness:
 
         masked = re.sub(pattern, noted, text) if names else text
         bad = []
-        for sentence in re.split(r"(?<=\.) ", masked):
+        for sentence in filter(None, re.split(r"(?<=\.) ", masked)):
             plain = re.sub(r"\x01(\d+)\x02", lambda match: found[int(match.group(1))], sentence)
             if not self._is_true(sentence, found):
                 bad.append(plain)
@@ -83,8 +84,8 @@ class Witness:
         said = re.sub(r"\x01\d+\x02(?: \([^()]*\))?", "*", clause).lower()
         said = re.sub(r"\*(?:(?:, and|,|;| and)( also)? \*)*", "*", said)
         said = re.sub(r"^(?:they|the user|this user)(?: also)? |^also ", "", said)
-        for pattern, is_true in self._understood():
-            if match := re.fullmatch(pattern, said):
+        for pattern, is_true in self.understood:
+            if match := pattern.fullmatch(said):
                 return is_true(named, *match.groups())
         return False
 
@@ -263,4 +264,7 @@ def _in_front(title: str) -> str:
 
 
 def _clipped(name: str) -> str:
-    return name if len(name) <= 60 else name[:59].rstrip() + "…"
+    """As many of the first words as sixty characters hold."""
+    while len(name) > 60 and " " in name:
+        name = name[: name.rindex(" ")]
+    return name[:60].rstrip(". ")

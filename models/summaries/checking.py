@@ -45,7 +45,7 @@ def check(text: str, facts: Sequence[Fact]) -> Verdict:
     stated: set[str] = set()
     claims: list[Claim] = []
     problems: list[str] = []
-    for marked in _SENTENCE_END.split(names.marked(cleaned(text, TEXT_MOST))):
+    for marked in filter(None, _SENTENCE_END.split(names.marked(cleaned(text, TEXT_MOST)))):
         said = names.restored(marked)
         cited, problem = _borne_out(marked, facts, names)
         if not problem and (again := sorted(stated & {fact.key for fact in cited})):

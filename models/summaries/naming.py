@@ -10,14 +10,18 @@ from features.cleaning import cleaned
 
 NAME_MOST: Final = 60  # characters: titles of goods go on for lines, and mean the same after a few words
 
+_ENDS: Final = " .…"
 _YEAR: Final = re.compile(r"\s*\(((?:18|19|20)\d\d)\)(?:\s*\(V\))?$")
 _ARTICLE: Final = re.compile(r"(.+?), (The|An?|La|Le|Les|L'|El|Los|Las|Il|I|Der|Die|Das)((?: \(.*\))?)")
 
 
 def spoken(title: str, most: int = NAME_MOST) -> str:
-    """A title as one says it: without its year at the end, its article in front, no longer than `most` characters, and
-    without a full stop that would end the sentence."""
-    return cleaned(_turned(_YEAR.sub("", cleaned(title))), most).rstrip(". ")
+    """A title as one says it: without its year at the end, its article in front, whole words of at most `most`
+    characters, and without a full stop that would end the sentence."""
+    name = _turned(_YEAR.sub("", cleaned(title)))
+    if len(name) > most:
+        name = name[: most + 1].rpartition(" ")[0] or name[:most]
+    return name.rstrip(_ENDS)
 
 
 def year_of(title: str) -> int | None:
@@ -47,8 +51,8 @@ def described(items: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:
 def _described(
     item: str, title: str | None, categories: Sequence[str] | None
 ) -> tuple[str, str, str, int | None, list[str]]:
-    full = _turned(cleaned(title or "") or cleaned(item)).rstrip(". ") or "untitled"
-    kept = dict.fromkeys(name for one in categories or () if (name := cleaned(one, NAME_MOST).rstrip(". ")))
+    full = _turned(cleaned(title or "") or cleaned(item)).rstrip(_ENDS) or "untitled"
+    kept = dict.fromkeys(name for one in categories or () if (name := cleaned(one, NAME_MOST).rstrip(_ENDS)))
     return item, spoken(full) or full, full, year_of(full), list(kept)
 
 

@@ -65,7 +65,8 @@ def test_a_sentence_may_say_two_things_in_two_clauses() -> None:
 def test_what_is_not_said_is_missing() -> None:
     verdict = check("Likes Drama (4.5).", FACTS)
     assert [fact.key for fact in verdict.missing][:2] == ["rating_habit", "liked_category:Sci-Fi"]
-    assert not check("", []).missing
+    assert not check("", FACTS).problems
+    assert check("", FACTS).missing == tuple(FACTS)
 
 
 @pytest.mark.parametrize(

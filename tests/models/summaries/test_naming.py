@@ -4,7 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_histories import films
 
+from features.cleaning import cleaned
 from models.summaries.naming import NAME_MOST, described, spoken, year_of
+
+STRANGELOVE = "Dr. Strangelove or: How I Learned to Stop Worrying and Love"
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,8 @@ from models.summaries.naming import NAME_MOST, described, spoken, year_of
         ("2001: A Space Odyssey (1968)", "2001: A Space Odyssey"),
         ("Shampoo (12 oz)", "Shampoo (12 oz)"),
         ("Pets (1997) (V)", "Pets"),
+        ("Dr. Strangelove or: How I Learned to Stop Worrying and Love the Bomb (1963)", STRANGELOVE),
+        ("a" * 300, "a" * 60),
     ],
 )
 def test_a_title_is_called_as_one_says_it(title: str, name: str) -> None:
@@ -30,6 +35,7 @@ def test_a_name_is_short_and_ends_no_sentence(title: str) -> None:
     name = spoken(title)
     assert len(name) <= NAME_MOST
     assert not name.endswith(".")
+    assert cleaned(f"Loved {name}!") == f"Loved {name}!"
 
 
 def test_the_year_is_the_one_at_the_end() -> None:
