@@ -127,16 +127,16 @@ def stretches(events: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 def _renamed(facts: Sequence[Fact], names: Sequence[str], are_items: bool, rng: np.random.Generator) -> list[Fact]:
     """With other names in the place of those of items, or of categories; the same for the same."""
-    theirs = [fact.names for fact in facts if (fact.kind in _ITEMS) is are_items]
+    old = list(dict.fromkeys(name for fact in facts if (fact.kind in _ITEMS) is are_items for name in fact.names))
+    if len(names) < len(old):  # too few to draw as many different ones from
+        return list(facts)
     most = _TITLE_WORDS if are_items else _CATEGORY_WORDS
-    others: dict[str, str] = {}
-    for old in dict.fromkeys(name for some in theirs for name in some):
-        new = _other(names, most, rng)
-        while new in others.values():
-            new = _other(names, most, rng)
-        others[old] = new
+    new: dict[str, None] = {}
+    while len(new) < len(old):
+        new[_other(names, most, rng)] = None
+    others = dict(zip(old, new, strict=True))
     return [
-        replace(fact, names=tuple(others[name] for name in fact.names)) if fact.names in theirs else fact
+        replace(fact, names=tuple(others[name] for name in fact.names)) if (fact.kind in _ITEMS) is are_items else fact
         for fact in facts
     ]
 
@@ -145,7 +145,7 @@ def _other(names: Sequence[str], words_most: int, rng: np.random.Generator) -> s
     """One of the names, or one made of the words of several."""
 
     def drawn() -> str:
-        return names[rng.integers(len(names))]
+        return names[int(rng.integers(len(names)))]
 
     if rng.random() >= _MADE_UP:
         return drawn()

@@ -125,4 +125,4 @@ def _listed(names: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _drawn(ways: Sequence[str], rng: np.random.Generator) -> str:
-    return ways[rng.integers(len(ways))]
+    return ways[int(rng.integers(len(ways)))]
