@@ -57,8 +57,8 @@ class TuningConfig:
 
     rank: int = 16
     rounds: int = 12
-    tokens: int = 1024
-    learning_rate: float = 1e-3
+    tokens: int = 512
+    learning_rate: float = 2e-3
     minutes: float = 0.0
 
     def __post_init__(self) -> None:
