@@ -18,7 +18,7 @@ from services.behind import PATIENCE_SECONDS
 from services.console import progress
 from services.settings import Settings
 from services.summarising import GROUP, SummaryWriter, follow
-from services.wiring import backends, open_generator
+from services.wiring import backends, open_generator, summary_prompt
 from streaming.log import Stream
 
 
@@ -65,7 +65,8 @@ def summarize_users(settings: Settings, kinds: Sequence[str], *, everyone: bool,
         prices = Prices(settings.generator_price_in, settings.generator_price_out)
         metered = None if generator is None else Metered(generator, _budget(settings, store, tokens), prices)
         booked = None if metered is None else Booked(metered, store, time.time)
-        writer = SummaryWriter(store, items_frame(store.items()), chosen, booked, time.time)
+        prompt = summary_prompt(settings)
+        writer = SummaryWriter(store, items_frame(store.items()), chosen, booked, time.time, prompt)
         with progress("summarising") as advance:
             read = 0
 
