@@ -93,7 +93,7 @@ class Lessons:
 
 
 def lessons(
-    events: pl.DataFrame, items: pl.DataFrame, prompt: SummaryPrompt, *, each: int, seed: int = 0, measured: int = 64
+    events: pl.DataFrame, items: pl.DataFrame, prompt: SummaryPrompt, *, each: int, seed: int = 0, measured: int = 16
 ) -> tuple[Lessons, list[Pair]]:
     """Lessons of all users but those held out, and `measured` pairs of a tenth of these users, of whom no lesson is.
 
