@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from toy_raters import SMALL
 from torch import Tensor
+from toy_raters import SMALL
 
 from models.p5.tokens import END, PAD
 from models.summaries.downstream import model as module
