@@ -103,16 +103,12 @@ def open_p5_store(
 
 
 def open_downstream_store(
-    settings: Settings,
-    *,
-    may_train: bool = False,
-    progress: "Progress | None" = None,
-    trained: Callable[[Mapping[str, Any]], None] | None = None,
+    settings: Settings, *, may_train: bool = False, progress: "Progress | None" = None
 ) -> "DownstreamStore":
     """The models of the home that summaries are judged by. The arguments are the store's."""
     from models.summaries.downstream.store import DownstreamStore
 
-    return DownstreamStore(settings.home / "downstream", may_train=may_train, progress=progress, trained=trained)
+    return DownstreamStore(settings.home / "downstream", may_train=may_train, progress=progress)
 
 
 def open_embedder(settings: Settings) -> "Embedder | None":

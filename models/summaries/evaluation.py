@@ -97,7 +97,7 @@ def evaluate_summaries(
                 | _tokens(reader, log, known, form, count)
                 | {"latency_ms": latency(reader, log, task, known, form, retriever)}
             )
-        report["tasks"][task] = {
+        report["tasks"][str(task)] = {
             "summary": str(KIND[task]),
             "cases": {"training": len(asked.training), "validation": len(asked.validation), "test": len(asked.test)},
             "trained": {name: reader.said[name] for name in ("round", "curves", "cpu_minutes")},
@@ -110,7 +110,7 @@ def evaluate_summaries(
                 for ours, other in COMPARED
             },
         }
-        report["tasks"][task]["claim"] = _claim(task, report["tasks"][task]["differences"][" - ".join(CLAIM)])
+        report["tasks"][str(task)]["claim"] = _claim(task, report["tasks"][str(task)]["differences"][" - ".join(CLAIM)])
     return report
 
 

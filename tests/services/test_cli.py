@@ -586,6 +586,61 @@ def test_a_p5_that_cannot_be_trained_is_refused_with_the_reason(
     assert said in ended.err
 
 
+@pytest.mark.usefixtures("tables_of_mlflow")
+def test_summaries_are_judged_by_models_that_are_trained_once(
+    tasteprint: Tasteprint, tmp_path: Path, own_home: Path
+) -> None:
+    table = tmp_path / "shop.csv"
+    rows = [f"u{user},i{(user + step) % 12},{step},{1 + (user + step) % 5}" for user in range(6) for step in range(9)]
+    table.write_text("\n".join(["user,item,timestamp,rating", *rows]))
+    small = [
+        "test=2",
+        "validation=1",
+        "earlier=2",
+        "candidates=3",
+        "dimensions=8",
+        "layers=1",
+        "examples=20",
+        "rounds=1",
+    ]
+    asked = ["--data", table, "--bootstrap", 10, *(part for one in small for part in ("--set", one))]
+    refused = tasteprint("evaluate", "summaries", *asked)
+    assert refused.status == 2
+    assert "tasteprint evaluate summaries --train" in refused.err
+    told = tasteprint("evaluate", "summaries", *asked, "--train")
+    assert all(word in told.out for word in ("rating", "choice", "summary+1 - retrieval-16", "of its history tokens"))
+    report = tasteprint("evaluate", "summaries", *asked, "--json").json()
+    assert (report["evaluate"], set(report["tasks"])) == ("summaries", {"rating", "choice"})
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{own_home}/mlflow.sqlite")
+    [experiment] = [one for one in client.search_experiments() if one.name == "evaluate summaries"]
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    assert [run.info.status for run in runs] == ["FAILED", "FINISHED", "FINISHED"]
+    figure = report["tasks"]["rating"]["arms"]["summary"]["mae"]["value"]
+    assert runs[2].data.metrics["rating/summary/mae"] == figure
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--set", "retriever=psychic"], "it is one of bm25"),
+        (["--set", "test=0"], "test"),
+        (["--set", "retriever=dense"], "weights pull"),
+        ([], "no user has"),
+    ],
+)
+def test_summaries_that_cannot_be_judged_are_refused_with_the_reason(
+    tasteprint: Tasteprint, tmp_path: Path, given: list[str], said: str
+) -> None:
+    table = tmp_path / "shop.csv"
+    table.write_text("user,item,timestamp\nann,a,1\nann,b,2\nbob,a,1\n")
+    ended = tasteprint("evaluate", "summaries", "--data", table, *given)
+    assert ended.status in (1, 2)
+    assert said in ended.err
+
+
 def test_summaries_are_written_exported_and_not_written_again(tasteprint: Tasteprint, ratings: Path) -> None:
     tasteprint("data", "import", ratings, *COLUMNS, "--name", "films")
     tasteprint("ingest", "--until-end")

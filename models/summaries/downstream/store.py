@@ -5,7 +5,7 @@ An evaluation takes one that was trained for exactly what it measures, and no ot
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -40,23 +40,12 @@ class Reader:
 
 
 class DownstreamStore:
-    """A folder of trained models. may_train: whether one that is missing is trained, or asked for.
+    """A folder of trained models. may_train: whether one that is missing is trained, or asked for."""
 
-    trained: called with the manifest of each that was trained.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        may_train: bool = False,
-        progress: Progress | None = None,
-        trained: Callable[[Mapping[str, Any]], None] | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, *, may_train: bool = False, progress: Progress | None = None) -> None:
         self.folder = folder
         self._may_train = may_train
         self._progress = progress
-        self._trained = trained
 
     def get(
         self,
@@ -118,8 +107,6 @@ class DownstreamStore:
         parts = {_TOKENIZER: text.to_str().encode(), _WEIGHTS: save(copied(trained.model))}
         save_parts(folder, parts, manifest)
         checkpoint.unlink(missing_ok=True)
-        if self._trained is not None:
-            self._trained(manifest)
         return Reader(trained.model, prompts, manifest)
 
 
