@@ -45,7 +45,7 @@ _PROTOCOL: Final = {
     "with the best log-probability of validation answers over all forms",
     "rating": "the mean of the scale's levels by their probabilities",
     "choice": "the true item and items that the user had not had, drawn as often as they are had, so that popularity "
-    "tells nothing; trained on the whole catalogue with popularity as a prior (logit adjustment)",
+    "tells nothing; the model says beside each how well it suits, trained by cross-entropy over the candidates",
     "retrieval": "by the item asked about, or by all candidates",
     "measures": "means over users of each user's mean (rmse: the root of that of squares); 95 % by bootstrap of users; "
     "differences are paired, greater is better",

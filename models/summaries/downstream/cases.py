@@ -42,6 +42,11 @@ class Case(NamedTuple):
     candidates: tuple[int, ...]
 
 
+def rows_of(task: Task, case: Case) -> tuple[int, ...]:
+    """The items that a case asks about."""
+    return (case.item,) if task is Task.RATING else case.candidates
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Log:
     """A data set as cases are made of it: users who have enough events, theirs oldest first.
@@ -63,10 +68,6 @@ class Log:
     def rows(self, user: int) -> NDArray[np.int64]:
         """The items of a user's events, oldest first."""
         return self.past.items_E[self.past.starts_V[user] : self.past.starts_V[user + 1]]
-
-    def learnt_items(self) -> NDArray[np.int64]:
-        """The items of all events that are learnt from."""
-        return np.concatenate([self.rows(user)[:learnt] for user, learnt in enumerate(self.learnt_U.tolist())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def cases_of(log: Log, config: DownstreamConfig, seed: int) -> Cases:
     Candidates are items that the user had not had: the items of events that are learnt from, drawn at random, so that
     how often an item is had tells nothing of which candidate is the true one.
     """
-    pool_E = log.learnt_items()
+    pool_E = np.concatenate([log.rows(user)[:learnt] for user, learnt in enumerate(log.learnt_U.tolist())])
     training: list[Case] = []
     validation: list[Case] = []
     test: list[Case] = []

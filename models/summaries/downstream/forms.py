@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from models.summaries.downstream.cases import Case, Log, Task
+from models.summaries.downstream.cases import Case, Log, Task, rows_of
 from models.summaries.entries import named
 from models.summaries.retrieval import Retriever
 
@@ -78,8 +78,7 @@ def history_of(log: Log, case: Case, known: Told, form: Form) -> list[str]:
 
 def query_of(log: Log, case: Case, task: Task) -> str:
     """What a history is searched for."""
-    rows = (case.item,) if task is Task.RATING else case.candidates
-    return " ".join(named(*log.names[row]) for row in rows)
+    return " ".join(named(*log.names[row]) for row in rows_of(task, case))
 
 
 def _found(log: Log, cases: Sequence[Case], task: Task, retriever: Retriever) -> list[tuple[int, ...]]:

@@ -19,7 +19,7 @@ from models.checkpointing import TrainingState
 from models.device import Device, best_device
 from models.p5.train import CLIP, scheduled
 from models.summaries.downstream.answers import answer, log_chances
-from models.summaries.downstream.cases import Case, Log, Task
+from models.summaries.downstream.cases import Case
 from models.summaries.downstream.config import DownstreamConfig
 from models.summaries.downstream.forms import FORMS, Told
 from models.summaries.downstream.model import Downstream, scores_of
@@ -42,7 +42,6 @@ class Trained:
 
 
 def train(
-    log: Log,
     prompts: Prompts,
     training: Sequence[tuple[Case, Told]],
     validation: Sequence[tuple[Case, Told]],
@@ -61,7 +60,7 @@ def train(
     """
     device = device or best_device()
     torch.manual_seed(seed)
-    model = untrained(log, prompts, config).to(device.name)
+    model = Downstream.new(config.t5(), prompts).to(device.name)
     optimizer = torch.optim.AdamW(model.t5.parameter_groups(config.t5()), betas=(0.9, 0.98), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     state = TrainingState.resumed(checkpoint, model, optimizer, identity, "validation", time.process_time)
@@ -96,15 +95,6 @@ def train(
             progress(state.epoch, config.rounds, f"round {state.epoch}: {said}, {state.seconds / 60:.1f} min")
     model.load_state_dict(state.weights)
     return Trained(model.eval(), state.best_epoch, state.curves, state.seconds)
-
-
-def untrained(log: Log, prompts: Prompts, config: DownstreamConfig) -> Downstream:
-    """A model of a task; weights by torch's seed. A choice is scored beside how often each item is had at all."""
-    if prompts.task is Task.RATING:
-        return Downstream.new(config.t5(), prompts.size, prompts.first_level, torch.zeros(len(log.levels_L)))
-    counts_N = np.bincount(log.learnt_items(), minlength=len(log.vocabulary)) + 1.0
-    prior_N = torch.from_numpy(np.log(counts_N / counts_N.sum()).astype(np.float32))
-    return Downstream.new(config.t5(), prompts.size, prompts.first_item, prior_N)
 
 
 def drawing(cases: int, first: int, seed: int) -> Iterator[tuple[int, int]]:

@@ -118,13 +118,16 @@ def test_a_history_that_is_too_long_loses_its_oldest_entries() -> None:
     assert cut.question == whole.question
 
 
-def test_a_rating_asks_about_the_item_and_a_choice_does_not() -> None:
+def test_a_rating_is_answered_once_and_a_choice_beside_every_candidate() -> None:
     log, cases = made(raters())
     case = cases.test[0]
-    text = trained_on([entry.text for some in log.entries for entry in some], 200)
-    questions = {task: Prompts(text, log, task, 2048).of(case, Told((), ()), FORM["none"]).question for task in Task}
-    assert text.get_vocab_size() + len(log.levels_L) + case.item in questions[Task.RATING]
-    assert len(questions[Task.CHOICE]) < len(questions[Task.RATING])
+    text = trained_on([entry.text for some in log.entries for entry in some] + [*QUESTIONS.values()] * 20, 200)
+    for task, rows in ((Task.RATING, (case.item,)), (Task.CHOICE, case.candidates)):
+        prompts = Prompts(text, log, task, 2048)
+        asked = prompts.of(case, Told((), ()), FORM["none"])
+        items = [asked.question[mark] - (prompts.size - len(log.vocabulary)) for mark in asked.marks]
+        assert tuple(items) == rows
+        assert prompts.answers == {Task.RATING: 2, Task.CHOICE: 1}[task]
 
 
 def test_words_are_the_same_pieces_wherever_they_stand() -> None:

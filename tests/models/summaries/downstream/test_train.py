@@ -34,7 +34,6 @@ def trained(checkpoint: Path | None = None, *, stop_after: int = 99, identity: s
             raise KeyboardInterrupt
 
     return train(
-        log,
         prompts,
         training,
         validation,
