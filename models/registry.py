@@ -2,7 +2,8 @@
 
 A run is one training or one evaluation: parameters, metrics, curves, and artifacts that are JSON, PNG or a bundle's
 files, never a pickle. A registered bundle is a version of the model `tasteprint-ranking`: the bundle's folder as it is,
-its name and figures as tags, its model card as description; the alias `served` is on the one in use.
+its name and figures as tags, its model card as description; the alias `served` is on the one in use. Small things that
+were chosen, such as how summaries are written, are versions of models of their own, with an alias for each use.
 mlflow is imported by the first call, in about two seconds. It has no `@` in names: `ndcg@10` is `ndcg_at_10` there.
 """
 
@@ -105,6 +106,18 @@ class Run:
             made = self._client.create_model_version(MODEL, source, self.id, tags=tags, description=card)
             return int(made.version)
 
+    def keep(self, model: str, alias: str, value: Any, tags: Mapping[str, str]) -> int:
+        """The version under which a JSON value is registered as a model of its own, which the alias now stands for."""
+        self.report(alias, value)
+        with _translated():
+            if not self._client.search_registered_models(f"name = '{model}'"):
+                self._client.create_registered_model(model)
+            source = f"{self._client.get_run(self.id).info.artifact_uri}/{alias}.json"
+            short = {name: value[:_LONGEST] for name, value in tags.items()}
+            made = self._client.create_model_version(model, source, self.id, tags=short)
+            self._client.set_registered_model_alias(model, alias, str(made.version))
+            return int(made.version)
+
     def _log(self, metrics: Sequence[Any]) -> None:
         with _translated():
             for start in range(0, len(metrics), _METRICS):
@@ -178,6 +191,18 @@ class Registry:
                 raise UnknownName(f"no bundle {name!r} is registered; `tasteprint models list` names those that are")
             with TemporaryDirectory(dir=folder.parent, prefix=".fetched-") as beside:
                 shutil.move(client.download_artifacts(found.run, _FILES, beside), folder)
+
+    def kept(self, model: str, alias: str) -> Any:
+        """The JSON value that the alias of a model stands for, None where there is none."""
+        client = self._client()
+        with _translated():
+            found = client.search_registered_models(f"name = '{model}'")
+            version = found[0].aliases.get(alias) if found else None
+            if version is None:
+                return None
+            run = client.get_model_version(model, version).run_id
+            with TemporaryDirectory(prefix="kept-") as folder:
+                return orjson.loads(Path(client.download_artifacts(run, f"{alias}.json", folder)).read_bytes())
 
     def _experiment(self, name: str) -> str:
         found = self._client().get_experiment_by_name(name)

@@ -400,6 +400,34 @@ def evaluate_phraser(
     evaluate_phraser_and_report(settings, dataset, kind, users, json=json)
 
 
+@train.command("summary-prompt")
+def train_summary_prompt(
+    dataset: Data = "ml-100k",
+    task: Annotated[str, typer.Option(help="rating or choice.")] = "rating",
+    by: Annotated[
+        str, typer.Option(help="template: which facts; generator: which instruction and examples.")
+    ] = "template",
+    users: Annotated[
+        int, typer.Option(min=2, help="Validation users at most; a generator writes once for each.")
+    ] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the neighbours of the best are tried.")] = 2,
+    seed: int = 0,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of the downstream model's settings.")] = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Choose how summaries are written by what a model answers that reads them, and keep the best in the registry.
+
+    Takes the model that `evaluate summaries --train` of the same settings trains.
+    """
+    settings = _settings()
+    from services.jobs.choosing_summaries import choose_summary_prompt
+    from services.jobs.evaluating_summaries import downstream_config
+
+    of = downstream_config(config, set_ or [])
+    _report(choose_summary_prompt(settings, dataset, task, by, users, rounds, of, seed), json=json)
+
+
 @evaluate.command("summaries")
 def evaluate_summaries(
     dataset: Data = "ml-100k",

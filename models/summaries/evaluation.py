@@ -22,7 +22,7 @@ from models.summaries.downstream.measures import MAIN, MEASURES, Means, differen
 from models.summaries.downstream.model import scores_of
 from models.summaries.downstream.store import DownstreamStore, Reader
 from models.summaries.downstream.train import Progress
-from models.summaries.downstream.writing import KIND, by_template, scale_of
+from models.summaries.downstream.writing import KIND, usual
 from models.summaries.retrieval import Retriever, search
 
 Count = Callable[[Sequence[str]], Sequence[int]]
@@ -83,7 +83,7 @@ def evaluate_summaries(
     }
     for task in tasks:
         asked = cases.of(task)
-        writer = by_template(KIND[task], scale_of(log))
+        writer = usual(task)
         reader = store.get(log, asked, task, retriever, writer, config, fingerprint=fingerprint, seed=seed)
         known = list(zip(asked.test, told(log, asked.test, task, retriever, writer), strict=True))
         means: dict[str, Means] = {}

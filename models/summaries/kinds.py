@@ -94,15 +94,20 @@ _WITH_SEVERAL_NAMES: Final = frozenset({FactKind.RECENT, FactKind.VARIETY})
 
 
 def chosen(facts: Iterable[Fact], kind: SummaryKind) -> tuple[Fact, ...]:
-    """The facts that a summary of this kind tells, in its order, without the numbers that it leaves out.
+    """The facts that a summary of this kind tells, in its order, without the numbers that it leaves out."""
+    return fitting(facts, SHAPES[kind])
+
+
+def fitting(facts: Iterable[Fact], shape: Shape) -> tuple[Fact, ...]:
+    """The facts that a shape has room for, in its order, without the numbers that it leaves out.
 
     What is "chosen often" says again what the history is made of: of the two it is told once.
     """
     facts = tuple(facts)
     kept: list[Fact] = []
-    for slot in SHAPES[kind].slots:
-        fitting = [fact for fact in facts if fact.kind is slot.kind and not _is_told(fact, kept)]
-        kept += [_cut(fact, slot) for fact in fitting[: 1 if slot.kind in _WITH_SEVERAL_NAMES else slot.most]]
+    for slot in shape.slots:
+        those = [fact for fact in facts if fact.kind is slot.kind and not _is_told(fact, kept)]
+        kept += [_cut(fact, slot) for fact in those[: 1 if slot.kind in _WITH_SEVERAL_NAMES else slot.most]]
     return tuple(kept)
 
 

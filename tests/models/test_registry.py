@@ -146,3 +146,12 @@ def test_a_picture_has_a_line_a_model_the_best_on_top() -> None:
     )
     assert isinstance(figure, Figure)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["bad", "good"]
+
+
+def test_what_was_chosen_is_kept_in_versions_and_the_alias_stands_for_the_newest(registry: Registry) -> None:
+    assert registry.kept("toys", "blue") is None
+    for number in (1, 2):
+        with registry.run("choose toys", "toy", {}) as run:
+            assert run.keep("toys", "blue", {"number": number}, {"size": "small"}) == number
+    assert registry.kept("toys", "blue") == {"number": 2}
+    assert registry.kept("toys", "red") is None

@@ -11,12 +11,14 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
+from models.summaries.computing import STARS, facts_of
 from models.summaries.downstream.cases import Case, Log, Task, rows_of
 from models.summaries.entries import named
+from models.summaries.fact import Fact
 from models.summaries.retrieval import Retriever
 
 FOUND: Final = 16  # most entries that a form retrieves
-_AT_ONCE: Final = 2000  # users whose summaries are made together
+_AT_ONCE: Final = 2000  # users whose facts are computed together
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ FORM: Final[Mapping[str, Form]] = {form.name: form for form in FORMS}
 Summary = tuple[str, ...]
 """Sentences."""
 
-Writer = Callable[[pl.DataFrame, pl.DataFrame], Mapping[str, Summary]]
-"""(events, items) -> the summary of each user of the events, made of that user's events alone."""
+Writer = Callable[[Sequence[Sequence[Fact]]], Sequence[Summary]]
+"""The facts of each of several users -> the summary of each."""
 
 
 class Told(NamedTuple):
@@ -59,9 +61,8 @@ class Told(NamedTuple):
 
 def told(log: Log, cases: Sequence[Case], task: Task, retriever: Retriever, writer: Writer) -> list[Told]:
     """What came before each case, as forms tell it."""
-    found = _found(log, cases, task, retriever)
-    summaries = written(log, cases, writer)
-    return [Told(*both) for both in zip(found, summaries, strict=True)]
+    summaries = writer(facts_before(log, cases))
+    return [Told(*both) for both in zip(found(log, cases, task, retriever), summaries, strict=True)]
 
 
 def history_of(log: Log, case: Case, known: Told, form: Form) -> list[str]:
@@ -81,29 +82,31 @@ def query_of(log: Log, case: Case, task: Task) -> str:
     return " ".join(named(*log.names[row]) for row in rows_of(task, case))
 
 
-def _found(log: Log, cases: Sequence[Case], task: Task, retriever: Retriever) -> list[tuple[int, ...]]:
+def found(log: Log, cases: Sequence[Case], task: Task, retriever: Retriever) -> list[tuple[int, ...]]:
+    """The places of the entries before each case that suit it best."""
     of_user: dict[int, list[int]] = {}
     for number, case in enumerate(cases):
         of_user.setdefault(case.user, []).append(number)
-    found: list[tuple[int, ...]] = [()] * len(cases)
+    places: list[tuple[int, ...]] = [()] * len(cases)
     for user, numbers in of_user.items():
         queries = [query_of(log, cases[number], task) for number in numbers]
         rankings = retriever(queries, log.entries[user], [cases[number].place for number in numbers])
         for number, ranking in zip(numbers, rankings, strict=True):
-            found[number] = tuple(ranking[:FOUND].tolist())
-    return found
+            places[number] = tuple(ranking[:FOUND].tolist())
+    return places
 
 
-def written(log: Log, cases: Sequence[Case], writer: Writer) -> list[Summary]:
-    """The summary before each case: each case stands for a user whose history ends there."""
-    summaries: list[Summary] = []
+def facts_before(log: Log, cases: Sequence[Case]) -> list[tuple[Fact, ...]]:
+    """The facts of what came before each case: each stands for a user whose history ends there."""
+    scale = (float(log.levels_L[0]), float(log.levels_L[-1])) if len(log.levels_L) else STARS
+    facts: list[tuple[Fact, ...]] = []
     for first in range(0, len(cases), _AT_ONCE):
         some = cases[first : first + _AT_ONCE]
         starts = log.past.starts_V[[case.user for case in some]]
         lengths = np.array([case.place for case in some])
-        rows = np.repeat(starts - np.concatenate([[0], lengths.cumsum()[:-1]]), lengths) + np.arange(lengths.sum())
+        rows = np.repeat(starts - lengths.cumsum() + lengths, lengths) + np.arange(lengths.sum())
         names = [f"{case.user}:{case.place}" for case in some]
         events = log.events[rows].with_columns(user=pl.Series(np.repeat(np.array(names), lengths)))
-        of_user = writer(events, log.items)
-        summaries += [tuple(of_user.get(name, ())) for name in names]
-    return summaries
+        of_user = facts_of(events, log.items, scale)
+        facts += [of_user.get(name, ()) for name in names]
+    return facts

@@ -1,30 +1,37 @@
-"""Summaries of many users as text, to be told in prompts."""
+"""What writes summaries from facts to be told in prompts: a template, or a generator whose words are held to them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-import polars as pl
-
-from models.summaries.computing import STARS, facts_of
-from models.summaries.downstream.cases import Log, Task
+from models.summaries.downstream.cases import Task
 from models.summaries.downstream.forms import Summary, Writer
-from models.summaries.kinds import SummaryKind, chosen
+from models.summaries.fact import Fact
+from models.summaries.kinds import SHAPES, Shape, SummaryKind, chosen, fitting
+from models.summaries.summarising import Summariser
 from models.summaries.wording import from_template
 
-KIND: Mapping[Task, SummaryKind] = {Task.RATING: SummaryKind.RATING, Task.CHOICE: SummaryKind.RANKING}
+KIND: Final[Mapping[Task, SummaryKind]] = {Task.RATING: SummaryKind.RATING, Task.CHOICE: SummaryKind.RANKING}
 
 
-def by_template(kind: SummaryKind, scale: tuple[float, float] = STARS) -> Writer:
-    """What writes summaries of a kind by template, from facts."""
+def by_template(shape: Shape) -> Writer:
+    """Writes the facts that a shape has room for."""
 
-    def write(events: pl.DataFrame, items: pl.DataFrame) -> dict[str, Summary]:
-        return {
-            user: tuple(claim.text for claim in from_template(chosen(facts, kind)))
-            for user, facts in facts_of(events, items, scale).items()
-        }
+    def write(facts: Sequence[Sequence[Fact]]) -> list[Summary]:
+        return [tuple(claim.text for claim in from_template(fitting(some, shape))) for some in facts]
 
     return write
 
 
-def scale_of(log: Log) -> tuple[float, float]:
-    """The least and the most value of a log."""
-    return (float(log.levels_L[0]), float(log.levels_L[-1])) if len(log.levels_L) else STARS
+def by_generator(summariser: Summariser, kind: SummaryKind) -> Writer:
+    """Writes the facts of a kind of summary; raises what the generator does."""
+
+    def write(facts: Sequence[Sequence[Fact]]) -> list[Summary]:
+        written = summariser.summarise([chosen(some, kind) for some in facts], kind)
+        return [tuple(claim.text for claim in one.claims) for one in written]
+
+    return write
+
+
+def usual(task: Task) -> Writer:
+    """What a task's prompts are told by where nothing else is chosen."""
+    return by_template(SHAPES[KIND[task]])

@@ -1,24 +1,22 @@
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import pytest
 from toy_raters import ITEMS, SMALL, raters
 
+from models.summaries.computing import facts_of
 from models.summaries.downstream.cases import Cases, Log, Task, cases_of, log_of
 from models.summaries.downstream.forms import ALL, FORM, FORMS, RECENCY, RETRIEVAL, Told, history_of, query_of, told
 from models.summaries.downstream.tokens import QUESTIONS, Prompts, trained_on
-from models.summaries.downstream.writing import by_template
-from models.summaries.kinds import SummaryKind
+from models.summaries.downstream.writing import usual
+from models.summaries.fact import Fact
 from models.summaries.retrieval import BM25
 
-WRITERS = {Task.RATING: by_template(SummaryKind.RATING), Task.CHOICE: by_template(SummaryKind.RANKING)}
 
-
-def counted(events: pl.DataFrame, items: pl.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Summaries that tell how many events there were, and the newest."""
-    return {
-        str(user): (f"{rows.height} events.", f"Last {rows.sort('at')['event_id'][-1]}.")
-        for (user,), rows in events.group_by("user")
-    }
+def repeated(facts: Sequence[Sequence[Fact]]) -> list[tuple[str, ...]]:
+    """Summaries that tell which facts there are."""
+    return [tuple(map(str, some)) for some in facts]
 
 
 def made(events: pl.DataFrame) -> tuple[Log, Cases]:
@@ -52,15 +50,16 @@ def test_each_form_tells_what_its_name_says() -> None:
 
 def test_each_case_is_told_of_a_history_that_ends_before_it() -> None:
     log, cases = made(raters())
-    for case, known in zip(cases.test, told(log, cases.test, Task.RATING, BM25(), counted), strict=True):
-        before = log.entries[case.user][: case.place]
-        assert known.summary == (f"{case.place} events.", f"Last {before[-1].event}.")
+    for case, known in zip(cases.test, told(log, cases.test, Task.RATING, BM25(), repeated), strict=True):
+        before = log.events[int(log.past.starts_V[case.user]) :][: case.place]
+        [facts] = facts_of(before, ITEMS).values()
+        assert known.summary == tuple(map(str, facts))
         assert max(known.found_K) < case.place
 
 
 def test_entries_are_found_by_the_item_or_by_all_candidates() -> None:
     log, cases = made(raters())
-    for case, known in zip(cases.test, told(log, cases.test, Task.RATING, BM25(), counted), strict=True):
+    for case, known in zip(cases.test, told(log, cases.test, Task.RATING, BM25(), repeated), strict=True):
         shelf = log.names[case.item][1]
         assert log.entries[case.user][known.found_K[0]].categories == shelf
     assert query_of(log, case, Task.CHOICE) == " ".join(
@@ -87,7 +86,7 @@ def test_other_events_from_the_target_on_leave_every_input_as_it_is(task: Task) 
     text = trained_on([entry.text for some in log.entries for entry in some], SMALL.vocabulary)
     inputs = []
     for each in (log, log_after):
-        known = told(each, asked, task, BM25(), WRITERS[task])
+        known = told(each, asked, task, BM25(), usual(task))
         prompts = Prompts(text, each, task, SMALL.length)
         inputs.append(
             [(one, prompts.of(case, one, form)) for case, one in zip(asked, known, strict=True) for form in FORMS]

@@ -11,7 +11,7 @@ from models.summaries.downstream.forms import FORMS, Told, told
 from models.summaries.downstream.store import _texts
 from models.summaries.downstream.tokens import Prompts, trained_on
 from models.summaries.downstream.train import Trained, drawing, train
-from models.summaries.downstream.writing import KIND, by_template
+from models.summaries.downstream.writing import usual
 from models.summaries.retrieval import BM25
 
 BRIEF = replace(SMALL, examples=240, rounds=3)
@@ -20,7 +20,7 @@ Known = list[tuple[Case, Told]]
 
 
 def known(log: Log, cases: list[Case], task: Task) -> Known:
-    return list(zip(cases, told(log, cases, task, BM25(), by_template(KIND[task])), strict=True))
+    return list(zip(cases, told(log, cases, task, BM25(), usual(task)), strict=True))
 
 
 def trained(checkpoint: Path | None = None, *, stop_after: int = 99, identity: str = "toy", seed: int = 0) -> Trained:
