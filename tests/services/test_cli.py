@@ -621,6 +621,14 @@ def test_summaries_are_judged_by_models_that_are_trained_once(
     figure = report["tasks"]["rating"]["arms"]["summary"]["mae"]["value"]
     assert runs[2].data.metrics["rating/summary/mae"] == figure
 
+    wanted = ["--task", "rating", "--rounds", 1, *asked[:2], *asked[4:]]
+    found = tasteprint("train", "summary-prompt", *wanted, "--json").json()
+    assert found["best"] in found["candidates"]
+    assert {"usual", "without rating_habit", "less liked_category"} <= set(found["candidates"])
+    assert client.get_model_version_by_alias("tasteprint-summary-prompt", "rating-template").version == found["version"]
+    refused = tasteprint("train", "summary-prompt", "--by", "generator", *wanted)
+    assert (refused.status, "no generator is set" in refused.err) == (1, True)
+
 
 @pytest.mark.parametrize(
     ("given", "said"),
