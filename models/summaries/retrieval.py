@@ -53,7 +53,7 @@ class BM25:
     """
 
     def __call__(self, queries: Sequence[str], entries: Sequence[Entry], visible: Sequence[int]) -> list[Ranking]:
-        words_E = [words(entry.named) for entry in entries]
+        words_E = [_words_kept(entry.named) for entry in entries]
         words_Q = [words(query) for query in queries]
         is_one_cut = len(set(visible)) == 1
         scores_QE = _indexed(words_Q, words_E[: visible[0]]) if is_one_cut else _cut(words_Q, words_E, visible)
@@ -63,7 +63,8 @@ class BM25:
 class Dense:
     """Nearness of meaning: the cosine between the vectors of query and entry. May be called from any thread.
 
-    embed: texts to vectors_ND of length one; called from one thread at a time. Vectors of entries are kept by text.
+    embed: texts to vectors_ND of length one; called from one thread at a time. Vectors of entries are kept by text; a
+    query is what somebody has said, and is not.
     """
 
     def __init__(self, embed: Callable[[Sequence[str]], NDArray[np.float32]]) -> None:
@@ -74,18 +75,20 @@ class Dense:
     def __call__(self, queries: Sequence[str], entries: Sequence[Entry], visible: Sequence[int]) -> list[Ranking]:
         if not queries or not entries:
             return [np.arange(0) for _ in queries]
-        vectors_QD, vectors_ED = self._vectors(queries), self._vectors([entry.named for entry in entries])
+        vectors_QD, vectors_ED = self._vectors(queries, [entry.named for entry in entries])
         return _ranked(np.round(vectors_QD @ vectors_ED.T, 4).astype(np.float64), visible)
 
-    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _vectors(self, queries: Sequence[str], texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with self._lock:
-            missing = [text for text in dict.fromkeys(texts) if text not in self._kept]
+            missing = [text for text in dict.fromkeys((*queries, *texts)) if text not in self._kept]
             found = dict(zip(missing, self._embed(missing), strict=True)) if missing else {}
-            vectors = np.stack([found[text] if text in found else self._kept[text] for text in texts])
-            self._kept |= found
+            vectors_QD, vectors_ED = (
+                np.stack([found[one] if one in found else self._kept[one] for one in some]) for some in (queries, texts)
+            )
+            self._kept |= {text: found[text].copy() for text in texts if text in found}
             for text in list(self._kept)[: max(len(self._kept) - VECTORS_KEPT, 0)]:
                 del self._kept[text]
-        return vectors
+        return vectors_QD, vectors_ED
 
 
 class Hybrid:
@@ -102,7 +105,6 @@ class Hybrid:
         return _ranked(np.round(scores_QE, 9), visible)
 
 
-@lru_cache(maxsize=1 << 16)
 def words(text: str) -> tuple[str, ...]:
     """The words of a text that are searched by: of two characters or more, in small letters, no stop words."""
     from bm25s.stopwords import STOPWORDS_EN
@@ -110,6 +112,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word for word in _WORD.findall(text.casefold()) if word not in STOPWORDS_EN)
 
 
+_words_kept: Final = lru_cache(maxsize=1 << 16)(words)  # of items, which come again; no query stays in memory
 _WORD: Final = re.compile(r"\w\w+")
 
 

@@ -1,6 +1,8 @@
 """Search in a user's own history: by words, by meaning, by age, and by all of them, never looking ahead."""
 
+import gc
 import math
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 
@@ -76,6 +78,20 @@ def test_dense_embeds_each_entry_once() -> None:
     for _ in range(2):
         search(dense, "space wars", entries(TITLES))
     assert sorted(asked) == sorted(TITLES)
+
+
+def test_what_is_asked_is_not_kept_in_memory() -> None:
+    class Question(str):
+        """A string that can be watched."""
+
+    dense = Dense(letters)
+    for retriever in (BM25(), dense, Hybrid([BM25(), dense])):
+        question = Question("where is the crime town of my own life")
+        watched = weakref.ref(question)
+        search(retriever, question, entries(TITLES))
+        del question
+        gc.collect()
+        assert watched() is None
 
 
 def test_hybrid_puts_first_what_most_retrievers_put_first() -> None:
