@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from features.errors import BudgetSpent
+from features.errors import BudgetSpent, GeneratorUnavailable, InvalidInput
 from features.profile import Claim, UserSummary
 from models.language.generator import TextGenerator
 from models.summaries.checking import Verdict, check
@@ -46,7 +46,8 @@ class Summariser:
     def summarise(self, facts: Sequence[Sequence[Fact]], kind: SummaryKind) -> list[Written]:
         """One summary for each user's facts, which are those that the kind tells (`chosen`).
 
-        Raises GeneratorUnavailable, and BudgetSpent when there is none left for the first answers.
+        Raises GeneratorUnavailable, BudgetSpent and InvalidInput when the generator does not give the first answers; it
+        may do without the second ones.
         """
         told = [place for place, some in enumerate(facts) if some]
         verdicts = dict(zip(told, self._said([facts[place] for place in told], kind), strict=True))
@@ -63,7 +64,7 @@ class Summariser:
         retries = [asked_again(prompts[place], texts[place], _problems(verdicts[place])) for place in again]
         try:
             answers = self._generator.generate(retries, most) if again else []
-        except BudgetSpent:  # the first answers are paid for
+        except (BudgetSpent, GeneratorUnavailable, InvalidInput):  # the first answers are there, and paid for
             return list(verdicts)
         for place, answer in zip(again, answers, strict=True):
             second = check(answer.text, facts[place])

@@ -4,7 +4,7 @@ import pytest
 from toy_histories import LOVES_CRIME, films, told
 from toy_sayings import ToyWriter
 
-from features.errors import BudgetSpent, GeneratorUnavailable
+from features.errors import BudgetSpent, GeneratorUnavailable, InvalidInput
 from features.profile import Position, UserSummary
 from models.language.generator import Completion, Message
 from models.summaries.computing import facts_of
@@ -106,8 +106,9 @@ def test_a_generator_that_does_not_answer_is_for_the_caller_to_handle() -> None:
         Summariser(Failing(BudgetSpent("spent"), 0)).summarise([FACTS], KIND)
 
 
-def test_first_answers_are_kept_when_the_budget_does_not_last_for_the_second() -> None:
-    [written] = Summariser(Failing(BudgetSpent("spent"), 1)).summarise([FACTS], KIND)
+@pytest.mark.parametrize("error", [BudgetSpent("spent"), GeneratorUnavailable("down"), InvalidInput("prompt", "long")])
+def test_first_answers_are_kept_when_there_are_no_second_ones(error: Exception) -> None:
+    [written] = Summariser(Failing(error, 1)).summarise([FACTS], KIND)
     assert written.model == "toy"
     assert written.by_template == 2
 
