@@ -188,6 +188,8 @@ class Prompting:
         """The input and the choices, cleaned."""
         given: Quoted | None = cleaned(wanted.input, INPUT_MOST) or None
         choices: list[Quoted] = [cleaned(choice) for choice in wanted.choices]
+        if "" in choices:
+            raise InvalidInput(f"choices.{choices.index('')}", "needs visible characters")
         items = [self._quoted(item, place) for place, item in enumerate(wanted.items)]
         if wanted.task in _WITH_CHOICES:
             choices += items

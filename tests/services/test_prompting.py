@@ -182,6 +182,7 @@ def test_without_the_store_a_prompt_is_made_of_the_input_and_says_so(tmp_path: P
         (Wanted(Task.RATING, "this", items=(ItemId("1"),)), "items"),
         (Wanted(Task.RATING, items=(ItemId("9"),)), "items.0"),
         (Wanted(Task.RANKING, choices=("a",)), "choices"),
+        (Wanted(Task.RANKING, choices=("a", "\u200b\u2060")), "choices.1"),
         (Wanted(Task.TAGGING, choices=("a", "b")), "input"),
         (Wanted(Task.QUESTION, "why", budget=10), "budget"),
     ],
