@@ -144,7 +144,8 @@ def _case(log: Log, pool_E: NDArray[np.int64], user: int, place: int, count: int
     candidates = [row for row in drawn if row not in had and row != item][: count - 1]
     candidates.insert(int(rng.integers(0, len(candidates) + 1)), item)
     value = float(log.past.values_E[log.past.starts_V[user] + place])
-    level = int(np.searchsorted(log.levels_L, value)) if len(log.levels_L) and not np.isnan(value) else -1
+    is_rated = len(log.levels_L) > 0 and not np.isnan(value)
+    level = int(np.abs(log.levels_L - value).argmin()) if is_rated else -1  # the nearest, for `past` is of float32
     return Case(user, place, item, level, tuple(candidates))
 
 

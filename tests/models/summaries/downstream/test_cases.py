@@ -83,6 +83,13 @@ def test_events_without_a_value_are_chosen_and_not_rated() -> None:
     assert not any(case.item == row for case in cases.of(Task.RATING).test)
 
 
+def test_values_that_float32_does_not_hold_have_their_own_levels() -> None:
+    events = raters().with_columns(value=pl.col("value") * 1.1)
+    log = log_of(events, ITEMS, SMALL)
+    for case in cases_of(log, SMALL, 0).of(Task.RATING).test:
+        assert log.levels_L[case.level] == log.entries[case.user][case.place].value
+
+
 def test_values_that_are_no_scale_have_no_levels() -> None:
     log = log_of(raters().with_columns(value=pl.int_range(pl.len()).cast(pl.Float64)), ITEMS, SMALL)
     assert len(log.levels_L) == 0
