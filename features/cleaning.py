@@ -22,7 +22,7 @@ _MARKS_MOST: Final = 4  # combining marks on one letter: scripts need a few, a t
 
 
 def cleaned(text: str, most: int = TITLE_MOST) -> str:
-    """The text in one line without unseen characters, at most `most` characters long, an ellipsis where it was cut.
+    """The text in one line without unseen characters, at most `most` characters long, three dots where it was cut.
 
     Compatibility forms become the letters that they look like (NFKC), spaces of all kinds one space. Cleaning what is
     clean changes nothing.
@@ -37,4 +37,4 @@ def cleaned(text: str, most: int = TITLE_MOST) -> str:
         if category not in _UNSEEN and marks <= _MARKS_MOST:
             kept.append(letter)
     text = unicodedata.normalize("NFKC", _SPACES.sub(" ", "".join(kept)).strip())
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+    return text if len(text) <= most else text[: most - 3].rstrip() + "..."  # what NFKC makes of an ellipsis

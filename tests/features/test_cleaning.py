@@ -25,7 +25,13 @@ def test_a_tower_of_marks_is_cut() -> None:
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:
-    assert cleaned("a" * 500) == "a" * (TITLE_MOST - 1) + "…"
+    assert cleaned("a" * 500) == "a" * (TITLE_MOST - 3) + "..."
+
+
+def test_a_long_text_that_is_cut_at_a_space_stays_as_it_is_when_it_is_cleaned_again() -> None:
+    for length in range(TITLE_MOST - 6, TITLE_MOST + 1):
+        clean = cleaned("a" * length + " long")
+        assert cleaned(clean) == clean
 
 
 @given(st.text(max_size=400))
