@@ -10,10 +10,11 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
 from toy_llama import toy_llama
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from features.errors import WeightsRefused
 from models.device import Device
+from models.language.generator import Message, Role
 from models.language.local import LocalGenerator
 from models.language.lora import merged
 
@@ -42,11 +43,14 @@ def test_a_merged_adapter_writes_what_peft_writes(tmp_path: Path, config: dict[s
         torch.testing.assert_close(weights, expected[name])
     generator, plain = LocalGenerator(llama, Device("cpu", False), adapter=adapter), LocalGenerator(llama)
     assert generator.name.startswith(f"{plain.name}+phraser@")
-    prompt = [5, 9, 200, 30]
-    made = theirs.generate(torch.tensor([prompt]), attention_mask=torch.ones(1, 4), max_new_tokens=8, do_sample=False)
-    [(tokens, is_finished)] = generator.continued([prompt], 8)
-    assert [*prompt, *tokens, *[2] * is_finished] == made[0].tolist()
-    assert generator.continued([prompt], 8) != plain.continued([prompt], 8)
+    prompt = [Message(Role.USER, "The Third Man")]
+    given = AutoTokenizer.from_pretrained(llama).apply_chat_template(
+        [{"role": "user", "content": "The Third Man"}], add_generation_prompt=True, return_tensors="pt"
+    )
+    made = theirs.generate(**given, max_new_tokens=8, do_sample=False)[0, given["input_ids"].shape[1] :]
+    [completion] = generator.generate([prompt], 8)
+    assert completion.text == AutoTokenizer.from_pretrained(llama).decode(made, skip_special_tokens=True).strip()
+    assert completion != plain.generate([prompt], 8)[0]
 
 
 @pytest.mark.parametrize("change", [{"use_dora": True}, {"peft_type": "IA3"}, {"rank_pattern": {"q_proj": 2}}])
