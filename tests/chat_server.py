@@ -18,13 +18,14 @@ PATH = "/v1/chat/completions"
 class Reply:
     """What is answered in place of the echo. body: None for the echo all the same.
 
-    delay: seconds before it starts. drip: seconds between two bytes, from the first of the headers on. hang_up: whether
+    beside: how many questions must once have been open together before it starts. delay: seconds before it starts. drip: seconds between two bytes, from the first of the headers on. hang_up: whether
     the connection ends halfway.
     """
 
     status: int = 200
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    beside: int = 0
     delay: float = 0.0
     drip: float = 0.0
     hang_up: bool = False
@@ -88,6 +89,10 @@ class ChatServer:
     def pause(self, seconds: float) -> None:
         self._closing.wait(seconds)
 
+    def await_others(self, count: int) -> None:
+        while self.most_under_way < count and not self.is_closing:
+            self.pause(0.001)
+
     @property
     def is_closing(self) -> bool:
         return self._closing.is_set()
@@ -112,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         reply = self.server.chat.take(Asked(dict(self.headers.items()), body))
         try:
+            self.server.chat.await_others(reply.beside)
             self.server.chat.pause(reply.delay)
             content = echo(body) if reply.body is None else reply.body
         finally:

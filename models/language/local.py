@@ -41,9 +41,9 @@ class LocalGenerator:
             raise
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise WeightsRefused(f"{folder}: {error}; take a folder of a Llama that chats, in safetensors") from None
-        ends = config.eos_token_id
-        ends = {self._chat.end, *(ends if isinstance(ends, list) else [ends])} - {None}
-        self._reads, self._writer = model.reads, Writer(model, ends)
+        own = config.eos_token_id
+        ends = {self._chat.end, *(own if isinstance(own, list) else [own])}
+        self._reads, self._writer = model.reads, Writer(model, {end for end in ends if end is not None})
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(self._chat.plain(text)) for text in texts]

@@ -68,7 +68,7 @@ def test_what_is_no_url_is_refused_at_once() -> None:
 def test_no_more_questions_are_under_way_than_may_be(
     chat_server: ChatServer, open_generator: Open, concurrency: int
 ) -> None:
-    chat_server.always = Reply(delay=0.03)
+    chat_server.always = Reply(beside=concurrency, delay=0.01)
     texts = [f"text {number}" for number in range(4 * concurrency)]
     said = open_generator(concurrency=concurrency).generate([prompt(text) for text in texts], 5)
     assert [one.text for one in said] == texts
