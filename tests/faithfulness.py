@@ -110,6 +110,8 @@ class Witness:
             (rf"{have}{count} (ratings|events) (?:over|in) {count} days(?: so far)?", self._counted),
             (rf"{have}{count} (ratings|events),?(?: all)? within a day", self._in_a_day),
             (rf"{mean}, {spread}", self._rates),
+            (rf"(?:lately rates|of late ratings average) {number}", self._rates_lately),
+            (rf"lately {number} on average", self._rates_lately),
             (high, lambda named, *given: self.mean >= HIGH - 1e-9 and self._rates(named, *given)),
             (low, lambda named, *given: self.mean <= MIDDLE + 1e-9 and self._rates(named, *given)),
             (r"often (?:chooses?|goes for|go for) \*", self._often),
@@ -152,6 +154,10 @@ class Witness:
         inside = sum(float(least) <= value <= float(most) for value in self.ratings.values())
         is_mostly = self.is_rater and inside >= 0.6 * len(self.ratings)
         return not named and is_mostly and abs(self.mean - float(mean)) <= HALF_A_TENTH
+
+    def _rates_lately(self, named: object, mean: str) -> bool:
+        is_enough = len(self.ratings) >= 10
+        return not named and is_enough and abs(fmean([*self.ratings.values()][-5:]) - float(mean)) <= HALF_A_TENTH
 
     def _judged(self, named: Sequence[tuple[str, str | None]], is_right: Callable[[float, bool], bool]) -> bool:
         """Whether every name has a rating, or a category of a few items a mean of them, that is right, and that its

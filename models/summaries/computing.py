@@ -43,6 +43,7 @@ def facts_of(
     for told in (
         rhythms.activity(named, raters),
         preferences.habits(newest, raters),
+        preferences.lately(newest, raters),
         preferences.liked_categories(by_category, tastes),
         preferences.chosen_categories(by_category, raters),
         preferences.judged_items(newest, by_category, raters, tastes),

@@ -17,6 +17,7 @@ class FactKind(StrEnum):
 
     ACTIVITY = "activity"  # how many events, over how long
     HABIT = "rating_habit"  # the mean of all ratings, and how they spread
+    LATELY = "rating_lately"  # the mean of the newest ratings
     LIKED_CATEGORY = "liked_category"
     DISLIKED_CATEGORY = "disliked_category"
     FAVOURITE = "favourite"  # items

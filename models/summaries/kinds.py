@@ -66,7 +66,12 @@ SHAPES: Final[Mapping[SummaryKind, Shape]] = {
         120,
     ),
     SummaryKind.RATING: Shape(
-        (Slot(FactKind.HABIT), Slot(FactKind.LIKED_CATEGORY, 3), Slot(FactKind.DISLIKED_CATEGORY, 3)),
+        (
+            Slot(FactKind.HABIT),
+            Slot(FactKind.LATELY),
+            Slot(FactKind.LIKED_CATEGORY, 3),
+            Slot(FactKind.DISLIKED_CATEGORY, 3),
+        ),
         120,
     ),
     SummaryKind.TAGGING: Shape(

@@ -27,6 +27,7 @@ WAYS: Final[Mapping[tuple[FactKind, str], Sequence[str]]] = {
     (FactKind.HABIT, ""): _HABIT,
     (FactKind.HABIT, "generous"): (*_HABIT, "is/are generous, with a mean rating of {0}, mostly {1}"),
     (FactKind.HABIT, "strict"): (*_HABIT, "is/are strict, with a mean rating of {0}, mostly {1}"),
+    (FactKind.LATELY, ""): ("=of late ratings average {0}", "=lately {0} on average"),
     (FactKind.LIKED_CATEGORY, ""): (
         *("enjoys/enjoy {}", "likes/like {}", "loves/love {}", "is/are fond of {}", "is/are keen on {}"),
     ),

@@ -29,6 +29,7 @@ from models.summaries.figures import (
 SHRINKAGE: Final = 5.0  # ratings at the user's mean that every category is given beside its own
 FAR: Final = 0.15  # standard deviations of the user's ratings that a category's mean is to be off
 CATEGORY_LEAST: Final = 3  # items of a category before anything is said of it
+LATELY: Final = 5  # newest ratings that are lately so; told of who has twice as many
 CHOSEN_LEAST: Final = 0.2  # share of the items that a category has which is often chosen
 
 
@@ -81,6 +82,18 @@ def habits(newest: pl.DataFrame, raters: pl.DataFrame) -> Told:
         detail = "generous" if mean >= middle + quarter else "strict" if mean <= middle else ""
         numbers = (written(mean), f"{written(low)} to {written(high)}")
         yield user, fact_of(FactKind.HABIT, (), numbers, detail=detail, evidence=reversed(ids))
+
+
+def lately(newest: pl.DataFrame, raters: pl.DataFrame) -> Told:
+    """The mean of the newest ratings, which are in the mood, or of the shelf, that the next one will be in."""
+    rated = newest.filter(pl.col("value").is_not_null()).join(
+        raters.filter(pl.col("rated") >= 2 * LATELY), on="user", how="semi", maintain_order="left"
+    )
+    last = rated.group_by("user", maintain_order=True).agg(
+        pl.col("value").tail(LATELY).mean(), pl.col("event_id").tail(LATELY).reverse()
+    )
+    for user, mean, ids in last.iter_rows():
+        yield user, fact_of(FactKind.LATELY, (), (written(mean),), evidence=ids)
 
 
 def liked_categories(by_category: pl.DataFrame, tastes: pl.DataFrame) -> Told:

@@ -33,6 +33,7 @@ _WORDINGS: Final[dict[tuple[FactKind, str], tuple[str, ...]]] = {
     (FactKind.ACTIVITY, "over"): ("{0} over {1}.", "{0} in {1}.", "Has {0} over {1}.", "They have {0} over {1}."),
     (FactKind.ACTIVITY, "day"): ("{0} within a day.", "{0}, all within a day.", "Has {0}, all within a day."),
     **{(FactKind.HABIT, detail): wordings for detail, wordings in _HABITS.items()},
+    (FactKind.LATELY, ""): ("Lately rates {0}.", "Of late ratings average {0}.", "Lately {0} on average."),
     (FactKind.LIKED_CATEGORY, ""): ("Likes {}.", "Enjoys {}.", "Is fond of {}.", "They like {}.", "Rates {} high."),
     (FactKind.LIKED_CATEGORY, "chosen"): ("Often chooses {}.", "Often goes for {}.", "They often choose {}."),
     (FactKind.DISLIKED_CATEGORY, ""): (

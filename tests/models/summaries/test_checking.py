@@ -10,6 +10,7 @@ from models.summaries.wording import STYLES, from_template
 DETAILS = {
     FactKind.ACTIVITY: ("", "day"),
     FactKind.HABIT: ("", "generous", "strict"),
+    FactKind.LATELY: ("",),
     FactKind.LIKED_CATEGORY: ("", "chosen"),
     FactKind.DISLIKED_CATEGORY: ("", "low"),
     FactKind.FAVOURITE: ("", "again"),
@@ -23,10 +24,11 @@ DETAILS = {
 NUMBERS = {
     FactKind.ACTIVITY: ("200+ ratings", "3+ days"),
     FactKind.HABIT: ("3.6", "3 to 5"),
+    FactKind.LATELY: ("3.2",),
     FactKind.ERA: ("1990s", "70%"),
 }
 NAMES = {FactKind.RECENT: ("Heat", "Dr. Strangelove or: Why?", "Fargo"), FactKind.VARIETY: ("Drama", "Sci-Fi")}
-UNNAMED = {FactKind.ACTIVITY, FactKind.HABIT, FactKind.TIMES, FactKind.ERA}
+UNNAMED = {FactKind.ACTIVITY, FactKind.HABIT, FactKind.LATELY, FactKind.TIMES, FactKind.ERA}
 
 FACTS = [
     Fact(FactKind.HABIT, (), ("3.6", "3 to 5")),

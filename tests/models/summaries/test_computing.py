@@ -76,6 +76,13 @@ def test_the_habit_is_the_mean_and_where_most_ratings_lie() -> None:
     ]
 
 
+def test_lately_is_the_mean_of_the_five_newest_ratings_of_who_has_ten() -> None:
+    films = [(f"i{place}", 5.0) for place in range(5)]
+    assert not facts([*films, ("a", 1.0), ("b", 1.0), ("c", 1.0), ("d", 2.0)], FactKind.LATELY)
+    [fact] = facts([*films, ("a", 1.0), ("b", 1.0), ("c", 1.0), ("d", 2.0), ("e", 2.0)], FactKind.LATELY)
+    assert (fact.numbers, len(fact.evidence)) == (("1.4",), 5)
+
+
 def test_another_scale_has_another_middle() -> None:
     events = told({"u": [(film, 2 * (value or 0)) for film, value in LOVES_CRIME]})
     found = facts_of(events, films(), scale=(2.0, 10.0))["u"]

@@ -23,9 +23,10 @@ def of(kind: FactKind, detail: str) -> Fact:
     numbers = {
         FactKind.ACTIVITY: ("200+ ratings", "50+ days") if detail == "over" else ("200+ ratings",),
         FactKind.HABIT: ("3.6", "3 to 5"),
+        FactKind.LATELY: ("3.2",),
         FactKind.ERA: ("1990s", "70%"),
     }.get(kind, ())
-    without_names = (FactKind.ACTIVITY, FactKind.HABIT, FactKind.ERA, FactKind.TIMES)
+    without_names = (FactKind.ACTIVITY, FactKind.HABIT, FactKind.LATELY, FactKind.ERA, FactKind.TIMES)
     names = (
         () if kind in without_names else ("War", "Crime") if kind in (FactKind.RECENT, FactKind.VARIETY) else ("War",)
     )
