@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.summaries.downstream.answers import log_softmax
+from models.summaries.downstream.answers import among, log_softmax
 from models.summaries.downstream.cases import Case, Log, Task
 from models.summaries.downstream.forms import FORM, Told, Writer, facts_before, found
 from models.summaries.downstream.measures import MAIN, MEASURES, Means, differences, figures, means_of
@@ -29,11 +29,11 @@ TOLD: Final = FORM["summary+1"]  # the form in which candidates are told
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """A candidate by what was answered. means: of each user. tokens: of a summary and its entry, by the reader's own
-    tokenizer."""
+    """A candidate by what was answered. means: of each user. scores_XA: of what might be answered. tokens: of a summary
+    and its entry, by the reader's own tokenizer."""
 
     means: Means
-    scores_XA: NDArray[np.float32]
+    scores_XA: NDArray[np.float64]
     tokens: float
 
 
@@ -54,7 +54,7 @@ class Scoring:
         prompts = [self._reader.prompts.of(*one, TOLD) for one in zip(self._cases, known, strict=True)]
         scores_XA = scores_of(self._reader.model, prompts)
         means = means_of(self.task, scores_XA, self._cases, self._levels_L)
-        return Scored(means, scores_XA, float(np.mean([one.history for one in prompts])))
+        return Scored(means, among(self.task, scores_XA, self._cases), float(np.mean([one.history for one in prompts])))
 
 
 def search(

@@ -42,10 +42,11 @@ _PROTOCOL: Final = {
     "cases": "each user's last events, told of nothing but what came before each, in the file's order where times are "
     "equal; the model is trained on earlier events and validated on those between",
     "model": "a T5 from nothing, one a task, trained once on all forms in equal share of examples; kept is the round "
-    "with the best log-probability of validation answers over all forms",
+    "with the best log-probability of validation answers over all forms; tokens begin as vectors of items that are had "
+    "one soon after the other in what is learnt from, in place of what a pretrained model knows of them",
     "rating": "the mean of the scale's levels by their probabilities",
     "choice": "the true item and items that the user had not had, drawn as often as they are had, so that popularity "
-    "tells nothing; the model says beside each how well it suits, trained by cross-entropy over the candidates",
+    "tells nothing; trained on the whole catalogue with popularity as a prior (logit adjustment)",
     "retrieval": "by the item asked about, or by all candidates",
     "measures": "means over users of each user's mean (rmse: the root of that of squares); 95 % by bootstrap of users; "
     "differences are paired, greater is better",

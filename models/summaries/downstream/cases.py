@@ -65,6 +65,10 @@ class Log:
     levels_L: NDArray[np.float64]
     learnt_U: NDArray[np.int64]
 
+    def learnt_items(self) -> list[NDArray[np.int64]]:
+        """The items of each user's events that are learnt from, oldest first."""
+        return [self.rows(user)[:learnt] for user, learnt in enumerate(self.learnt_U.tolist())]
+
     def rows(self, user: int) -> NDArray[np.int64]:
         """The items of a user's events, oldest first."""
         return self.past.items_E[self.past.starts_V[user] : self.past.starts_V[user + 1]]
@@ -117,7 +121,7 @@ def cases_of(log: Log, config: DownstreamConfig, seed: int) -> Cases:
     Candidates are items that the user had not had: the items of events that are learnt from, drawn at random, so that
     how often an item is had tells nothing of which candidate is the true one.
     """
-    pool_E = np.concatenate([log.rows(user)[:learnt] for user, learnt in enumerate(log.learnt_U.tolist())])
+    pool_E = np.concatenate(log.learnt_items())
     training: list[Case] = []
     validation: list[Case] = []
     test: list[Case] = []

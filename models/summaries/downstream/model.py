@@ -1,12 +1,12 @@
 """The downstream model: a T5 whose encoder reads each part of what is told of a user by itself, and whose decoder reads
-the question beside all of them and answers where it is marked, with one token among a task's own.
+the question beside all of them and answers with one token among a task's own.
 
 Fusion in the decoder (Izacard and Grave, "Leveraging passage retrieval with generative models for open domain question
 answering", 2021), with which LaMP (Salemi et al., 2024) has a T5 read a user's entries; here the question stands once,
 in the decoder, and not in every part. The time of a prompt is then linear in its length, and an entry's states are the
 same in every prompt, so that what a batch shares is computed once.
 Shapes: P parts, L tokens of the longest, R real tokens of all parts, B prompts, T tokens told, Q tokens of a question,
-M marks in it, D dimensions, A answers.
+D dimensions, A tokens that may answer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.p5.config import P5Config
-from models.p5.model import PLACES, P5Model, new_model
+from models.p5.model import PLACES, P5Model
 from models.p5.tokens import END, PAD
-from models.summaries.downstream.tokens import Prompt, Prompts, Tokens, padded
+from models.summaries.downstream.tokens import Prompt, Tokens, padded
 
 AT_ONCE: Final = 8192  # tokens, padding included, whose states are made together
 _ASKED_AT_ONCE: Final = 512  # prompts
@@ -28,32 +27,30 @@ _NOTHING: Final[Tokens] = (END,)  # a part of every prompt, for who is told noth
 
 
 class Downstream(nn.Module):
-    """t5: with an embedding of a part's place, counted from the last. first, count: of the tokens that answer."""
+    """t5: with an embedding of a part's place, counted from the last. answers: the tokens that answer. prior_A: what is
+    added to their scores in training."""
 
-    def __init__(self, t5: P5Model, first: int, count: int) -> None:
+    prior_A: Tensor
+
+    def __init__(self, t5: P5Model, answers: range, prior_A: Tensor) -> None:
         super().__init__()
         self.t5 = t5
-        self.first, self.count = first, count
-
-    @classmethod
-    def new(cls, config: P5Config, prompts: Prompts) -> "Downstream":
-        """Weights by torch's seed."""
-        return cls(new_model(config, prompts.size), prompts.first_answer, prompts.answers)
+        self.answers = answers
+        self.register_buffer("prior_A", prior_A, persistent=False)
 
     def loss(self, prompts: Sequence[Prompt], answers_B: Tensor) -> Tensor:
-        """The mean cross-entropy."""
-        return nn.functional.cross_entropy(self.scores(prompts), answers_B)
+        """The mean cross-entropy; with the answers' prior added, so that the scores need not tell it (logit adjustment,
+        Menon et al., "Long-tail learning via logit adjustment", ICLR 2021)."""
+        return nn.functional.cross_entropy(self.scores(prompts) + self.prior_A, answers_B)
 
     def scores(self, prompts: Sequence[Prompt]) -> Tensor:
-        """scores_BA of the answers: of the levels, or of the candidates, minus infinity where there are fewer."""
+        """scores_BA of the answers, in the order of the prompts."""
         parts = dict.fromkeys((_NOTHING, *(part for one in prompts for part in one.told)))
         number_of = {part: number for number, part in enumerate(parts)}
         states_RD, starts_P = self._read([*parts])
-        most = self.count * max(len(one.marks) for one in prompts)
-        scores_BA = states_RD.new_full((len(prompts), most), -torch.inf, dtype=torch.float32)
-        for group in _together([sum(map(len, one.told)) for one in prompts]):
-            found = self._answered([prompts[place] for place in group], number_of, states_RD, starts_P)
-            scores_BA[group, : found.shape[1]] = found
+        scores_BA = states_RD.new_empty((len(prompts), len(self.answers)), dtype=torch.float32)
+        for group in _together([one.history for one in prompts]):
+            scores_BA[group] = self._answered([prompts[place] for place in group], number_of, states_RD, starts_P)
         return scores_BA
 
     def _read(self, parts: Sequence[Tokens]) -> tuple[Tensor, NDArray[np.int64]]:
@@ -87,12 +84,10 @@ class Downstream(nn.Module):
             encoder_attention_mask=(places_BT > 0).long(),
             use_cache=False,
         )
-        marks_BM = self._tensor([[mark + 1 for mark in one.marks] for one in prompts])  # 0, where it starts, for none
-        rows_B1 = torch.arange(len(prompts), device=marks_BM.device)[:, None]
-        states_BMD = self.t5.scaled(decoded.last_hidden_state[rows_B1, marks_BM])
-        answers_AD = self.t5.t5.lm_head.weight[self.first : self.first + self.count]
-        scores_BMA = nn.functional.linear(states_BMD.float(), answers_AD)
-        return scores_BMA.masked_fill(marks_BM[:, :, None] == 0, -torch.inf).flatten(1)
+        last_B = torch.tensor([len(one.question) for one in prompts], device=memory_BTD.device)
+        state_BD = self.t5.scaled(decoded.last_hidden_state[torch.arange(len(prompts), device=last_B.device), last_B])
+        answers_AD = self.t5.t5.lm_head.weight[self.answers.start : self.answers.stop]
+        return nn.functional.linear(state_BD.float(), answers_AD)
 
     def _tensor(self, rows: Sequence[Sequence[int] | NDArray[np.int64]]) -> Tensor:
         return torch.from_numpy(padded(rows)).to(self.t5.t5.device)
@@ -101,11 +96,10 @@ class Downstream(nn.Module):
 @torch.inference_mode()
 def scores_of(model: Downstream, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
     """scores_BA of the answers, in the order of the prompts."""
-    most = model.count * max(len(one.marks) for one in prompts)
-    scores_BA = np.full((len(prompts), most), -np.inf, np.float32)
+    scores_BA = np.zeros((len(prompts), len(model.answers)), np.float32)
     for first in range(0, len(prompts), _ASKED_AT_ONCE):
-        found = model.scores(prompts[first : first + _ASKED_AT_ONCE])
-        scores_BA[first : first + len(found), : found.shape[1]] = found.float().cpu().numpy()
+        some = slice(first, first + _ASKED_AT_ONCE)
+        scores_BA[some] = model.scores(prompts[some]).float().cpu().numpy()
     return scores_BA
 
 

@@ -23,7 +23,7 @@ from models.summaries.downstream.config import DownstreamConfig
 from models.summaries.downstream.forms import Told, Writer, told
 from models.summaries.downstream.model import Downstream
 from models.summaries.downstream.tokens import QUESTIONS, Prompts, trained_on
-from models.summaries.downstream.train import Progress, train
+from models.summaries.downstream.train import Progress, new_model, train
 from models.summaries.retrieval import Retriever
 
 FORMAT: Final = 1
@@ -76,7 +76,7 @@ class DownstreamStore:
         if folder.is_dir():
             parts, said = load_parts(folder, identity)
             prompts = Prompts(Tokenizer.from_buffer(parts[_TOKENIZER]), log, task, config.length)
-            model = Downstream.new(config.t5(), prompts)
+            model = new_model(log, prompts, config)
             model.load_state_dict(load(parts[_WEIGHTS]))
             return Reader(model.to(best_device().name).eval(), prompts, said)
         if not self._may_train:
@@ -89,6 +89,7 @@ class DownstreamStore:
         prompts = Prompts(text, log, task, config.length)
         checkpoint = self.folder / "unfinished" / f"{folder.name}.safetensors"
         trained = train(
+            log,
             prompts,
             known,
             list(zip(cases.validation, validation, strict=True)),

@@ -1,8 +1,8 @@
 """Prompts as tokens: pieces of text, then the tokens that answer, then one for each item.
 
 Words and numbers are split from punctuation, so that a category is the same piece in an entry, in a summary and in a
-question. What is asked about is told by its title and categories and by its own token. A rating is answered once, by
-one of the scale's levels; a choice beside each candidate, by how well it suits.
+question. A rating is asked for by an item's title, categories and own token, and answered by a level of the scale; a
+choice is answered by an item.
 Shapes: B prompts, T tokens.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from models.p5.tokens import LETTERS, SPECIAL, UNKNOWN
-from models.summaries.downstream.cases import Case, Log, Task, rows_of
+from models.p5.tokens import END, LETTERS, SPECIAL, UNKNOWN
+from models.summaries.downstream.cases import Case, Log, Task
 from models.summaries.downstream.forms import Form, Told, history_of
 from models.summaries.entries import named
 
 QUESTIONS: Final[Mapping[Task, str]] = {
     Task.RATING: "Which rating will it get?",
-    Task.CHOICE: "Which of these comes next?",
+    Task.CHOICE: "Which item comes next?",
 }
 _PIECES: Final = r"\d+\.\d+|\w+|[^\w\s]+"
 
@@ -29,11 +29,10 @@ Tokens = tuple[int, ...]
 
 
 class Prompt(NamedTuple):
-    """told: the parts that tell of the user, in order. question: what is asked. marks: where in it is answered."""
+    """told: the parts that tell of the user, in order. question: what is asked, up to its end."""
 
     told: tuple[Tokens, ...]
     question: Tokens
-    marks: tuple[int, ...]
 
     @property
     def history(self) -> int:
@@ -44,18 +43,20 @@ class Prompt(NamedTuple):
 class Prompts:
     """Writes cases as prompts of one task.
 
-    text: of the pieces. first_answer: the first of the tokens that answer, and answers: how many there are. size: of
-    all tokens.
+    text: of the pieces. first_level, first_item: the first token of each kind; size: how many tokens there are.
+    answers: those that answer.
     """
 
     def __init__(self, text: Tokenizer, log: Log, task: Task, length: int) -> None:
         self.text = text
         self.task = task
         self.length = length
-        self.first_answer = text.get_vocab_size()
-        self.answers = len(log.levels_L) if task is Task.RATING else 1
-        self._first_item = self.first_answer + self.answers
-        self.size = self._first_item + len(log.vocabulary)
+        self.first_level = text.get_vocab_size()
+        self.first_item = self.first_level + len(log.levels_L)
+        self.size = self.first_item + len(log.vocabulary)
+        self.answers = (
+            range(self.first_level, self.first_item) if task is Task.RATING else range(self.first_item, self.size)
+        )
         self._log = log
         self._pieces: dict[str, Tokens] = {}  # of entries and questions, which come again and again
 
@@ -67,18 +68,16 @@ class Prompts:
 
     def of(self, case: Case, known: Told, form: Form) -> Prompt:
         """A case in a form; of what is too long, the oldest entries are left out."""
-        asked = list(self.pieces(QUESTIONS[self.task]))
-        marks: list[int] = []
-        for row in rows_of(self.task, case):
-            asked += (*self.pieces(named(*self._log.names[row])), self._first_item + row)
-            marks.append(len(asked) - 1)
+        asked = (*self.pieces(QUESTIONS[self.task]), END)
+        if self.task is Task.RATING:
+            asked = (*self.pieces(named(*self._log.names[case.item])), self.first_item + case.item, *asked)
         told = [self.pieces(part) for part in history_of(self._log, case, known, form)]
         room = self.length - len(asked) - sum(map(len, told))
         first = 0
         while room < 0:
             room += len(told[first])
             first += 1
-        return Prompt(tuple(told[first:]), tuple(asked), tuple(marks))
+        return Prompt(tuple(told[first:]), asked)
 
 
 def padded(rows: Sequence[Sequence[int] | NDArray[np.int64]]) -> NDArray[np.int64]:

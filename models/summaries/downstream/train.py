@@ -14,19 +14,23 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.checkpointing import TrainingState
 from models.device import Device, best_device
+from models.p5 import model as p5_model
 from models.p5.train import CLIP, scheduled
 from models.summaries.downstream.answers import answer, log_chances
-from models.summaries.downstream.cases import Case
+from models.summaries.downstream.cases import Case, Log, Task
 from models.summaries.downstream.config import DownstreamConfig
 from models.summaries.downstream.forms import FORMS, Told
+from models.summaries.downstream.knowing import known_tokens
 from models.summaries.downstream.model import Downstream, scores_of
 from models.summaries.downstream.tokens import Prompts
 
 Progress = Callable[[int, int, str], None]
 
+APART: Final = 0.3  # of an embedding that is drawn at random, beside what is known
 VALIDATED: Final = 400  # cases, in every form
 
 
@@ -42,6 +46,7 @@ class Trained:
 
 
 def train(
+    log: Log,
     prompts: Prompts,
     training: Sequence[tuple[Case, Told]],
     validation: Sequence[tuple[Case, Told]],
@@ -60,7 +65,9 @@ def train(
     """
     device = device or best_device()
     torch.manual_seed(seed)
-    model = Downstream.new(config.t5(), prompts).to(device.name)
+    model = new_model(log, prompts, config)
+    give(model, *known_tokens(log, prompts, config.dimensions), prompts)
+    model.to(device.name)
     optimizer = torch.optim.AdamW(model.t5.parameter_groups(config.t5()), betas=(0.9, 0.98), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     state = TrainingState.resumed(checkpoint, model, optimizer, identity, "validation", time.process_time)
@@ -95,6 +102,25 @@ def train(
             progress(state.epoch, config.rounds, f"round {state.epoch}: {said}, {state.seconds / 60:.1f} min")
     model.load_state_dict(state.weights)
     return Trained(model.eval(), state.best_epoch, state.curves, state.seconds)
+
+
+def new_model(log: Log, prompts: Prompts, config: DownstreamConfig) -> Downstream:
+    """A model of a task; weights by torch's seed. A choice is learnt beside how often each item is had at all."""
+    prior_A = np.zeros(len(prompts.answers))
+    if prompts.task is Task.CHOICE:
+        counts_N = np.bincount(np.concatenate(log.learnt_items()), minlength=len(prior_A)) + 1
+        prior_A = np.log(counts_N / counts_N.sum())
+    t5 = p5_model.new_model(config.t5(), prompts.size)
+    return Downstream(t5, prompts.answers, torch.from_numpy(prior_A.astype(np.float32)))
+
+
+@torch.no_grad()
+def give(model: Downstream, pieces_PD: NDArray[np.float32], items_ND: NDArray[np.float32], prompts: Prompts) -> None:
+    """Adds what is known of tokens to what is drawn at random, which tells like ones apart."""
+    tokens = model.t5.t5.shared.weight
+    tokens.mul_(APART)
+    tokens[: len(pieces_PD)] += torch.from_numpy(pieces_PD)
+    tokens[prompts.first_item :] += torch.from_numpy(items_ND)
 
 
 def drawing(cases: int, first: int, seed: int) -> Iterator[tuple[int, int]]:

@@ -117,16 +117,16 @@ def test_a_history_that_is_too_long_loses_its_oldest_entries() -> None:
     assert cut.question == whole.question
 
 
-def test_a_rating_is_answered_once_and_a_choice_beside_every_candidate() -> None:
+def test_a_rating_asks_about_the_item_and_a_choice_is_answered_by_one() -> None:
     log, cases = made(raters())
     case = cases.test[0]
     text = trained_on([entry.text for some in log.entries for entry in some] + [*QUESTIONS.values()] * 20, 200)
-    for task, rows in ((Task.RATING, (case.item,)), (Task.CHOICE, case.candidates)):
-        prompts = Prompts(text, log, task, 2048)
-        asked = prompts.of(case, Told((), ()), FORM["none"])
-        items = [asked.question[mark] - (prompts.size - len(log.vocabulary)) for mark in asked.marks]
-        assert tuple(items) == rows
-        assert prompts.answers == {Task.RATING: 2, Task.CHOICE: 1}[task]
+    rating, choice = (Prompts(text, log, task, 2048) for task in Task)
+    item = rating.first_item + case.item
+    assert item in rating.of(case, Told((), ()), FORM["none"]).question
+    assert item not in choice.of(case, Told((), ()), FORM["none"]).question
+    assert [len(rating.answers), len(choice.answers)] == [len(log.levels_L), len(log.vocabulary)]
+    assert choice.answers[case.item] == item
 
 
 def test_words_are_the_same_pieces_wherever_they_stand() -> None:

@@ -18,7 +18,7 @@ def test_a_rating_is_the_mean_of_the_levels_by_their_probabilities() -> None:
 
 
 def test_a_choice_is_ranked_among_its_candidates_and_ties_count_against_it() -> None:
-    scores = np.array([[1.0, 2.0, 3.0], [5.0, 5.0, -np.inf]], np.float32)
+    scores = np.array([[9.0, 1.0, 2.0, 3.0], [5.0, 5.0, 0.0, 0.0]], np.float32)
     cases = [Case(0, 0, 2, -1, (1, 2, 3)), Case(0, 0, 1, -1, (0, 1))]
     assert ranks(scores, cases).tolist() == [2, 2]
 
@@ -26,8 +26,8 @@ def test_a_choice_is_ranked_among_its_candidates_and_ties_count_against_it() -> 
 def test_chances_are_of_all_levels_or_among_the_candidates() -> None:
     scores = np.log(np.array([[0.2, 0.3, 0.5]], np.float32))
     assert np.exp(log_chances(Task.RATING, scores, [rated(0, 1)]))[0] == pytest.approx(0.3, abs=1e-6)
-    chosen = Case(0, 0, 7, -1, (4, 7, 9))
-    assert np.exp(log_chances(Task.CHOICE, scores, [chosen]))[0] == pytest.approx(0.3, abs=1e-6)
+    chosen = Case(0, 0, 1, -1, (1, 2))
+    assert np.exp(log_chances(Task.CHOICE, scores, [chosen]))[0] == pytest.approx(0.375, abs=1e-6)
 
 
 def test_users_count_alike_however_many_cases_they_have() -> None:

@@ -34,6 +34,7 @@ def trained(checkpoint: Path | None = None, *, stop_after: int = 99, identity: s
             raise KeyboardInterrupt
 
     return train(
+        log,
         prompts,
         training,
         validation,
