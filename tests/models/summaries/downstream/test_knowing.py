@@ -32,13 +32,15 @@ def test_with_room_enough_the_vectors_factorise_the_information() -> None:
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-6)
 
 
-def test_items_that_are_had_one_after_the_other_are_near() -> None:
-    walks = [np.array([start, start + 1, start + 2]) for start in (0, 3) for _ in range(5)]
-    vectors = item_vectors(walks, 8, 4)
+def test_items_that_are_had_together_are_near_and_others_are_not() -> None:
+    generator = np.random.default_rng(0)
+    histories = [first + generator.permutation(4) for first in (0, 4) for _ in range(20)]
+    vectors = item_vectors(histories, 9, 2)
     near = vectors @ vectors.T
-    assert all(near[one, other] > 0.9 for one, other in ((0, 1), (1, 2), (3, 4), (4, 5)))
-    assert all(abs(near[one, other]) < 0.1 for one in (0, 1, 2) for other in (3, 4, 5))
-    assert not vectors[6:].any()  # nobody has had them
+    np.testing.assert_allclose(near[:4, :4], 1, atol=0.05)
+    np.testing.assert_allclose(near[4:8, 4:8], 1, atol=0.05)
+    np.testing.assert_allclose(near[:4, 4:8], 0, atol=0.05)
+    assert not vectors[8].any()  # nobody has had it
 
 
 def test_nothing_is_known_of_items_that_nobody_has_after_another() -> None:
