@@ -18,8 +18,8 @@ PATH = "/v1/chat/completions"
 class Reply:
     """What is answered in place of the echo. body: None for the echo all the same.
 
-    beside: how many questions must once have been open together before it starts. delay: seconds before it starts. drip: seconds between two bytes, from the first of the headers on. hang_up: whether
-    the connection ends halfway.
+    beside: how many questions must once have been open together before it starts. delay: seconds before it starts.
+    drip: seconds between two bytes, from the first of the headers on. hang_up: whether the connection ends halfway.
     """
 
     status: int = 200
