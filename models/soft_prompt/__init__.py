@@ -1,0 +1,1 @@
+"""User soft prompts: a history in a handful of vectors that prompt a frozen language model, measured by questions."""
