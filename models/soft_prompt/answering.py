@@ -157,7 +157,8 @@ PUTS: Final[Mapping[Task, Callable[[Log, Asking, Moments, NDArray[np.bool_]], Pu
 
 def _items(log: Log, moments: Moments, moment_QC: NDArray[np.int64], back_QC: NDArray[np.int64]) -> NDArray[np.int64]:
     """The item so many events back from the moment; the next one for 0."""
-    return log.past.items_E[log.past.starts_V[moments.user_M[moment_QC]] + moments.cut_M[moment_QC] - back_QC]
+    place_QC = log.past.starts_V[moments.user_M[moment_QC]] + moments.cut_M[moment_QC] - back_QC
+    return np.asarray(log.past.items_E[place_QC])
 
 
 def _category(log: Log, items_QC: NDArray[np.int64], coins: Coins) -> NDArray[np.int64]:
@@ -180,8 +181,9 @@ def _answers(
     popularity: NDArray[np.int64],
     n: NDArray[np.int64] | int = 0,
 ) -> Answers:
-    nothing_Q = np.full(len(answer_QC), -1)
-    return Answers(answer_QC, told_QCC, popularity[answer_QC], np.zeros_like(nothing_Q) + n, nothing_Q)
+    count = len(answer_QC)
+    n_Q = np.full(count, n, np.int64)
+    return Answers(answer_QC, told_QCC, popularity[answer_QC], n_Q, np.full(count, -1, np.int64))
 
 
 def _same(numbers_QC: NDArray[np.int64]) -> NDArray[np.bool_]:

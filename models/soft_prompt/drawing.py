@@ -51,6 +51,23 @@ def draw(
     return drawn
 
 
+def even(questions: Sequence[Question], seed: int = 0) -> list[Question]:
+    """The questions without so many, drawn at random, that in every task each rank by popularity is true equally often:
+    what is left to the chance of which users there are is taken from the guess by popularity too, which then scores
+    exactly what chance does. Which questions are left depends on all of them; what they ask does not."""
+    rng = np.random.default_rng(seed)
+    left: list[int] = []
+    for task in Task:
+        places = rng.permutation([place for place, one in enumerate(questions) if one.task is task]).tolist()
+        of_rank: dict[int, list[int]] = {}
+        for place in places:
+            of_rank.setdefault(questions[place].popularity_rank, []).append(place)
+        choices = max((len(questions[place].choices) for place in places), default=0)
+        fewest = min((len(of_rank.get(rank, ())) for rank in range(choices)), default=0)
+        left += [place for some in of_rank.values() for place in some[:fewest]]
+    return [questions[place] for place in sorted(left)]
+
+
 def _of_task(log: Log, split: Split, asking: Asking, seed: int, task: Task) -> Iterator[Question]:
     moments = Moments.of(log, task, asking)
     asked_U, pool_U = (moments.those_with(log.users_of(one)) for one in (split, Split.TRAIN))

@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 from toy_choosers import KINDS, choosers, dataset
 
 from features.errors import InvalidInput
-from models.soft_prompt.drawing import draw
+from models.soft_prompt.drawing import draw, even
 from models.soft_prompt.log import Log, Split, log_of, split_of
 from models.soft_prompt.questions import Question
 from models.soft_prompt.report import report
 from models.soft_prompt.tasks import COUNTS, DIMENSIONS, PLACES, WORDINGS, Asking, Dimension, Task
 
 HISTORIES, CATEGORIES = choosers()
-ASKING = Asking(recent=6, last=5, each=6, moments=3)
+ASKING = Asking(recent=6, last=5, each=4, moments=3)
 LOG = log_of(dataset(HISTORIES, CATEGORIES), ASKING)
 TRAINING, TEST = (draw(LOG, split, ASKING) for split in ("train", "test"))
 PREDICTED = [task for task in Task if DIMENSIONS[task] is Dimension.PREDICTION]
 REMEMBERED = [task for task in Task if task not in PREDICTED]
 
 
-# --- An oracle that knows the raw events --------------------------------------------------------------------------------
+# --- An oracle that knows the raw events ------------------------------------------------------------------------------
 
 NUMBERS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
@@ -61,7 +61,7 @@ def _first(items: Sequence[str], categories: Mapping[str, Sequence[str]], names:
     return most if len(most) == 1 else []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     choices=st.integers(2, 4),
@@ -98,12 +98,11 @@ def drawn_of(
     """None where there are none."""
     try:
         return draw(log_of(dataset(histories, categories), asking), split, asking, seed=seed)
-    except InvalidInput as refusal:
-        assert refusal.field == "data"
+    except InvalidInput:
         return []
 
 
-# --- Cuts, splits, words ------------------------------------------------------------------------------------------------
+# --- Cuts, splits, words ----------------------------------------------------------------------------------------------
 
 
 def test_predictions_are_asked_behind_the_cut_and_all_else_at_it_or_before() -> None:
@@ -161,7 +160,7 @@ def test_a_task_is_drawn_the_same_whatever_else_is_asked() -> None:
     assert alone == [question for question in TEST if question.task is Task.SHORT_TERM]
 
 
-# --- Leaks --------------------------------------------------------------------------------------------------------------
+# --- Leaks ------------------------------------------------------------------------------------------------------------
 
 
 def with_later_events(
@@ -227,18 +226,30 @@ def _about(log: Log, drawn: Sequence[Question], user: str) -> list[Question]:
     return [replace(question, user=0) for question in drawn if log.past.users[question.user] == user]
 
 
-# --- Guesses ------------------------------------------------------------------------------------------------------------
+# --- Guesses ----------------------------------------------------------------------------------------------------------
 
 
 def test_no_guess_that_knows_no_user_is_better_than_chance() -> None:
-    told = report(draw(LOG, "test", replace(ASKING, each=20, moments=6)), TRAINING)
+    told = report(draw(LOG, "train", replace(ASKING, each=8, moments=6)))
     assert set(told["tasks"]) == set(Task)
-    for of_task in told["tasks"].values():
-        assert of_task["questions"] > 500
-        np.testing.assert_allclose(of_task["positions"], 0.25, atol=0.06)
-        np.testing.assert_allclose(of_task["popularity_ranks"], 0.25, atol=0.09)
-        assert of_task["popularity_guess"] == pytest.approx(0.25, abs=0.09)
-        assert of_task["majority_guess"] == pytest.approx(0.25, abs=0.09)
+    for task, figures in told["tasks"].items():
+        assert figures["questions"] > 700
+        np.testing.assert_allclose(figures["positions"], 0.25, atol=0.04)
+        np.testing.assert_allclose(figures["popularity_ranks"], 0.25, atol=0.06)
+        assert figures["popularity_guess"] == pytest.approx(0.25, abs=0.06)
+        assert figures["majority_guess"] == pytest.approx(0.25, abs=0.06) or task == Task.NEXT_ITEM  # learnt by heart
+
+
+def test_even_questions_have_every_rank_equally_often_and_are_some_of_those_drawn() -> None:
+    left = even(TEST)
+    for figures in report(left)["tasks"].values():
+        assert figures["popularity_ranks"] == [0.25] * 4
+        assert figures["popularity_guess"] == 0.25
+    assert 0.5 * len(TEST) < len(left) < len(TEST)
+    numbers = [number for number, question in enumerate(TEST) if any(question is one for one in left)]
+    assert [TEST[number] for number in numbers] == left
+    assert even(TEST) == left
+    assert even([]) == []
 
 
 def test_data_without_such_questions_are_refused() -> None:
@@ -246,4 +257,4 @@ def test_data_without_such_questions_are_refused() -> None:
     with pytest.raises(InvalidInput, match="more than 6 events"):
         draw(log_of(dataset(short, CATEGORIES), ASKING), "test", ASKING)
     with pytest.raises(InvalidInput, match="bring items with categories"):
-        log_of(dataset(HISTORIES, dict.fromkeys(CATEGORIES, [])), ASKING)
+        log_of(dataset(HISTORIES, {item: [] for item in CATEGORIES}), ASKING)
