@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from toy_choosers import choosers, dataset
 
+from features.events import ItemId
 from features.frames import hold_out_last, ordered
 from models.soft_prompt.log import Split, log_of, split_of
 from models.soft_prompt.tasks import Asking
@@ -69,4 +70,4 @@ def test_names_are_cleaned_and_what_reads_the_same_is_one_category() -> None:
     titled = data.items.with_columns(title=pl.when(pl.col("item") == "i1").then(pl.lit("\u200b")).otherwise("title"))
     log = log_of(type(data)(data.name, data.events, titled), EVERYBODY)
     assert set(log.categories_G) == {"War", "Drama", "Crime", "Comedy", "Dra ma"}
-    assert log.names_N[log.vocabulary.row_of["i1"]] == "i1"  # type: ignore[index]
+    assert log.names_N[log.vocabulary.items.index(ItemId("i1"))] == "i1"
