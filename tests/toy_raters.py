@@ -29,8 +29,8 @@ SMALL = DownstreamConfig(
     cases=20,
     candidates=4,
     learning_rate=5e-3,
-    batch=40,
-    examples=3000,
+    batch=20,
+    examples=3600,
     rounds=3,
 )
 

@@ -50,7 +50,7 @@ def test_each_form_tells_what_its_name_says() -> None:
 
 def test_each_case_is_told_of_a_history_that_ends_before_it() -> None:
     log, cases = made(raters())
-    for case, known in zip(cases.test, told(log, cases.test, Task.RATING, BM25(), repeated), strict=True):
+    for case, known in zip(cases.test[:9], told(log, cases.test[:9], Task.RATING, BM25(), repeated), strict=True):
         before = log.events[int(log.past.starts_V[case.user]) :][: case.place]
         [facts] = facts_of(before, ITEMS).values()
         assert known.summary == tuple(map(str, facts))
@@ -59,7 +59,7 @@ def test_each_case_is_told_of_a_history_that_ends_before_it() -> None:
 
 def test_entries_are_found_by_the_item_or_by_all_candidates() -> None:
     log, cases = made(raters())
-    for case, known in zip(cases.test, told(log, cases.test, Task.RATING, BM25(), repeated), strict=True):
+    for case, known in zip(cases.test[:9], told(log, cases.test[:9], Task.RATING, BM25(), repeated), strict=True):
         shelf = log.names[case.item][1]
         assert log.entries[case.user][known.found_K[0]].categories == shelf
     assert query_of(log, case, Task.CHOICE) == " ".join(
