@@ -1,14 +1,15 @@
 """Keeps summaries as the facts are: who comes up in the log is summarised anew when the facts have changed materially.
 
 It is a consumer group of the events stream that stays behind the ingest. Of each user's profile the facts are computed;
-where a version of the same facts is kept, it is stamped with what the profile has seen, and nothing is written anew.
-Else a generator phrases the facts, or the template where there is no generator. A generator that does not answer, has
-nothing left to spend or writes nothing that stands the check leaves the last good summary, marked stale; who has none
-is given the template's, marked as well.
+where a version of facts with the same digest is kept, it is stamped with what the profile has seen, its numbers are put
+right by template, and no generator is asked. Else a generator phrases the facts, or the template where there is no
+generator. A generator that does not answer, has nothing left to spend or fails the check with a whole batch leaves the
+last good summary, marked stale; who has none is given the template's, marked as well. A text of the facts as they are
+is not stale: a template's that a generator should have put in its own words stays as it is.
 
 A mark belongs to the kinds and the generator of a run: another generator starts at the beginning of the log, and writes
-what only the template has written so far. It is written after the summaries, and no more once something is left stale,
-which the next run therefore comes back to.
+what only the template has written so far. It is written after the summaries, and no more once something is left to be
+written, which the next run therefore comes back to.
 """
 
 import logging
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from threading import Event as Signal
 from typing import Final
 
@@ -32,8 +34,8 @@ from models.summaries.computing import facts_of, frame_of
 from models.summaries.fact import Fact, digest
 from models.summaries.instructing import DEFAULT_PROMPT, SummaryPrompt
 from models.summaries.kinds import SummaryKind, chosen
-from models.summaries.summarising import TEMPLATE, Summariser, Written
-from models.summaries.wording import claim_of, from_template
+from models.summaries.summarising import TEMPLATE, Summariser, Written, restated
+from models.summaries.wording import from_template
 from services.behind import BATCH, PATIENCE_SECONDS, POLL_SECONDS, Fresh, behind, checkpoint, settled
 from streaming.ingest import RETRY_SECONDS, WAIT_SECONDS, resume
 from streaming.log import Consumer, Record
@@ -41,7 +43,7 @@ from streaming.log import Consumer, Record
 GROUP: Final = "summarize"
 READ_AT_ONCE: Final = 256  # users whose facts are computed together
 AT_ONCE: Final = 64  # summaries that are written together, and stored before others are begun
-DOUBTED_LEAST: Final = 16  # texts of which not one stands the check, before the generator is not asked any more
+DOUBTED_LEAST: Final = 16  # texts of a batch, not one of which stands the check, before the generator is doubted
 FALLEN: Final = "nothing that the generator wrote stood the check"
 
 logger = logging.getLogger(__name__)
@@ -66,13 +68,10 @@ class _Due:
 
     @property
     def kept(self) -> UserSummary | None:
-        """The version that was made of these facts, its stamp and its evidence those of now."""
-        made_of, by_key = digest(self.facts), {fact.key: fact for fact in self.facts}
-        for version in self.stored.versions:
-            if version.facts == made_of:
-                claims = tuple(claim_of(one.text, [by_key[key] for key in one.facts]) for one in version.claims)
-                return replace(version, claims=claims, as_of=self.as_of)
-        return None
+        """The version that was made of facts with this digest, its stamp, evidence and numbers those of now."""
+        made_of = digest(self.facts)
+        held = next((version for version in self.stored.versions if version.facts == made_of), None)
+        return held and restated(held, self.facts, self.as_of)
 
     def version(self, claims: Iterable[Claim], model: str, prompt: str, now: float) -> UserSummary:
         """A version of these claims; the template's sentences of corrected facts stand behind them."""
@@ -87,7 +86,8 @@ class _Due:
 class SummaryWriter:
     """Writes the summaries of users whose facts have changed.
 
-    items: as `facts_of` reads them. clock: epoch seconds. problems: why summaries were left stale, and how many.
+    items: as `facts_of` reads them. clock: epoch seconds. problems: why the generator's words are missing, and of how
+    many summaries.
 
     counts: "users" who were looked at; then summaries, one a user and kind: "unchanged"; written "by_model" and
     "by_template"; "stale", which the generator should have written (where nothing was kept by template, and counted
@@ -193,10 +193,10 @@ class SummaryWriter:
         except GeneratorUnavailable as error:
             self._refuse(due, error)
         else:
-            if any(one.model != TEMPLATE for one in written):
-                self._take(due, written)
-            else:
+            if len(due) >= DOUBTED_LEAST and all(one.model == TEMPLATE for one in written):
                 self._doubt(due, written)
+            else:
+                self._take(due, written)
 
     def _refuse(self, due: Sequence[_Due], error: Exception) -> None:
         logger.warning("the generator is not asked any more: %s", error)
@@ -204,13 +204,14 @@ class SummaryWriter:
         self._leave(due, self._refusal)
 
     def _doubt(self, due: Sequence[_Due], written: Sequence[Written]) -> None:
-        """Not one text of a batch has stood the check, so the generator is not itself: what was said before stays, but
-        for those of whom that was so the last time; of them the template's is taken."""
-        again = [(one, words) for one, words in zip(due, written, strict=True) if one.stored.stale == FALLEN]
-        self._take([one for one, _ in again], [words for _, words in again])
-        self._leave([one for one in due if one.stored.stale != FALLEN], FALLEN)
-        if len(due) >= DOUBTED_LEAST:
-            self._refusal = FALLEN
+        """Not one of many texts has stood the check, so the generator is not itself: what was said before stays.
+
+        The template's is taken for those of whom that was so the last time, and for those of whom it is said already.
+        """
+        is_taken = [one.stored.stale == FALLEN or one.kept is not None for one in due]
+        self._take(list(compress(due, is_taken)), list(compress(written, is_taken)))
+        self._leave([one for one, is_over in zip(due, is_taken, strict=True) if not is_over], FALLEN)
+        self._refusal = FALLEN
 
     def _take(self, due: Sequence[_Due], written: Sequence[Written]) -> None:
         """Stores what was written."""
@@ -222,18 +223,26 @@ class SummaryWriter:
         self._write(by_template, "by_template")
 
     def _leave(self, due: Sequence[_Due], problem: str) -> None:
-        """Marks what is kept as stale; where nothing is, the template's is stored, and marked."""
-        kept, made = list[tuple[_Due, StoredSummary]](), list[tuple[_Due, StoredSummary]]()
+        """Marks what is kept as stale, but for a text of the facts as they are, which gets no mark.
+
+        Where nothing is kept, the template's is stored, and marked; that mark stays.
+        """
+        current, kept, made = (list[tuple[_Due, StoredSummary]]() for _ in range(3))
         for one in due:
             held = one.kept
             if held is not None:
-                kept.append((one, replace(with_version(one.stored, held), stale=problem)))
+                to_store = with_version(one.stored, held)
+                if one.stored.stale and one.stored.versions[0].facts == held.facts:
+                    kept.append((one, replace(to_store, stale=problem)))
+                else:
+                    current.append((one, to_store))
             elif one.stored.versions:
                 kept.append((one, replace(one.stored, stale=problem)))
             else:
                 made.append((one, replace(with_version(one.stored, one.by_template(self._clock())), stale=problem)))
         if due:
             self.problems[problem] += len(due)
+        self._write(current, "unchanged")
         self._write(kept, "stale")
         self._write(made, "stale", "by_template")
 

@@ -38,12 +38,20 @@ class Spent:
         return self.input_tokens + self.output_tokens
 
 
+def hold(generator: TextGenerator, prompts: Sequence[Sequence[Message]], most: int, left: int) -> None:
+    """Refuses a batch that could take more than the tokens that are left: all its prompts by their upper bounds, all
+    its answers at their longest. Raises BudgetSpent."""
+    bound = sum(prompt_bounds(generator, prompts)) + len(prompts) * most
+    if bound > left:
+        raise BudgetSpent(f"{len(prompts)} prompts may take {bound} tokens, and {max(0, left)} are left to spend")
+
+
 class Metered:
     """A generator that says what it has spent, and that spends no more than its budget, none when there is no end.
 
-    A batch is refused before any of it is asked when it could exceed the budget: all its prompts by their upper bounds,
-    all its answers at their longest. So the last part of a budget stays unspent, the larger the looser the generator
-    counts. What a server charges for a batch that failed is not known and not counted.
+    A batch is refused before any of it is asked when it could exceed the budget (`hold`). So the last part of a budget
+    stays unspent, the larger the looser the generator counts. What a server charges for a batch that failed is not
+    known and not counted.
     """
 
     def __init__(
@@ -61,12 +69,7 @@ class Metered:
     def generate(self, prompts: Sequence[Sequence[Message]], most: int) -> list[Completion]:
         """As the generator does. Raises BudgetSpent besides."""
         if self._budget is not None:
-            bound = sum(prompt_bounds(self._generator, prompts)) + len(prompts) * most
-            left = self._budget.tokens - self.spent.tokens
-            if bound > left:
-                raise BudgetSpent(
-                    f"{len(prompts)} prompts may take {bound} tokens, and {max(0, left)} are left to spend"
-                )
+            hold(self._generator, prompts, most, self._budget.tokens - self.spent.tokens)
         completions = self._generator.generate(prompts, most)
         read = self.spent.input_tokens + sum(completion.input_tokens for completion in completions)
         written = self.spent.output_tokens + sum(completion.output_tokens for completion in completions)

@@ -5,21 +5,22 @@ more, with what was wrong; of the second answer, or the first where that has mor
 are kept, and what they leave out is said by the template.
 
 A summary is written anew when a fact that it tells has changed: facts are coarse (`computing`) and each kind tells few
-of them (`kinds`), so the digest of what is told is itself the measure of what is material.
+of them (`kinds`), so the digest of what is told is itself the measure of what is material. Numbers that move less than
+it counts are put right without a generator (`restated`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from features.errors import BudgetSpent, GeneratorUnavailable, InvalidInput
-from features.profile import Claim, UserSummary
+from features.profile import Claim, Position, UserSummary
 from models.language.generator import TextGenerator
 from models.summaries.checking import Verdict, check
-from models.summaries.fact import Fact, digest
+from models.summaries.fact import Fact
 from models.summaries.instructing import DEFAULT_PROMPT, SummaryPrompt, asked_again, messages
 from models.summaries.kinds import SHAPES, SummaryKind
-from models.summaries.wording import from_template
+from models.summaries.wording import claim_of, from_template
 
 TEMPLATE: Final = "template"  # the model of a summary that has no generator's words
 
@@ -82,9 +83,34 @@ class Summariser:
         return Written(tuple(ordered), model, self._prompt.version if claims else "", len(rest), problem)
 
 
-def is_material(held: UserSummary | None, facts: Sequence[Fact]) -> bool:
-    """Whether the facts that a summary tells are others than those that the held one was made of."""
-    return held is None or held.facts != digest(facts)
+def restated(held: UserSummary, facts: Sequence[Fact], as_of: Position) -> UserSummary:
+    """The summary with the evidence and the numbers of `facts`, which have its digest, and their stamp.
+
+    A sentence that these facts no longer bear out, since the digest does not count every step of a number, is said by
+    the template. The model is "template" once no other words are left.
+    """
+    by_key = {fact.key: fact for fact in facts}
+    claims: list[Claim] = []
+    is_own, has_fallen = False, False
+    for claim in held.claims:
+        its = [by_key[key] for key in claim.facts]
+        by_template = from_template(its)
+        if [one.text for one in by_template] == [claim.text]:
+            claims += by_template
+        elif _stands(claim.text, its):
+            claims.append(claim_of(claim.text, its))
+            is_own = True
+        else:
+            claims += by_template
+            has_fallen = True
+    model = TEMPLATE if has_fallen and not is_own else held.model
+    return replace(held, claims=tuple(claims), model=model, as_of=as_of)
+
+
+def _stands(sentence: str, facts: Sequence[Fact]) -> bool:
+    """Whether it is one sentence that states all of these facts as they are."""
+    verdict = check(sentence, facts)
+    return len(verdict.claims) == 1 and not verdict.problems and not verdict.missing
 
 
 def _problems(verdict: Verdict) -> tuple[str, ...]:

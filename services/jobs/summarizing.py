@@ -11,7 +11,7 @@ from typing import Any
 from features.errors import InvalidInput
 from features.profiles import ProfileStore
 from models.language.generator import Completion, Message
-from models.language.spending import Metered, Prices, TokenBudget
+from models.language.spending import Metered, Prices, TokenBudget, hold
 from models.summaries.computing import items_frame
 from models.summaries.kinds import SummaryKind
 from services.behind import PATIENCE_SECONDS
@@ -25,20 +25,27 @@ from streaming.log import Stream
 class Booked:
     """A generator whose spending is entered in the store, by the day, so that the next run of the day knows of it.
 
-    clock: epoch seconds.
+    clock: epoch seconds. per_day: tokens that may be spent on a UTC day, by all runs together; a run over midnight goes
+    on with the new day's.
     """
 
-    def __init__(self, generator: Metered, store: ProfileStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, generator: Metered, store: ProfileStore, clock: Callable[[], float], per_day: int | None = None
+    ) -> None:
         self._generator = generator
         self._store = store
         self._clock = clock
+        self._per_day = per_day
 
     @property
     def name(self) -> str:
         return self._generator.name
 
     def generate(self, prompts: Sequence[Sequence[Message]], most: int) -> list[Completion]:
-        """As the generator does."""
+        """As the generator does. Raises BudgetSpent for what is left of the day, and StoreUnavailable."""
+        if self._per_day is not None:
+            left = self._per_day - self._store.tokens_spent(day_of(self._clock()))
+            hold(self._generator, prompts, most, left)
         before = self._generator.spent.tokens
         completions = self._generator.generate(prompts, most)
         self._store.spend_tokens(day_of(self._clock()), self._generator.spent.tokens - before)
@@ -63,8 +70,9 @@ def summarize_users(settings: Settings, kinds: Sequence[str], *, everyone: bool,
             signal.signal(signalled, lambda *_: stop.set())
         store = opened.patient
         prices = Prices(settings.generator_price_in, settings.generator_price_out)
-        metered = None if generator is None else Metered(generator, _budget(settings, store, tokens), prices)
-        booked = None if metered is None else Booked(metered, store, time.time)
+        budget = None if tokens is None else TokenBudget(tokens)
+        metered = None if generator is None else Metered(generator, budget, prices)
+        booked = None if metered is None else Booked(metered, store, time.time, settings.summary_tokens_per_day)
         prompt = summary_prompt(settings)
         writer = SummaryWriter(store, items_frame(store.items()), chosen, booked, time.time, prompt)
         with progress("summarising") as advance:
@@ -78,7 +86,9 @@ def summarize_users(settings: Settings, kinds: Sequence[str], *, everyone: bool,
             left = follow(
                 consumer, store, writer, stop, from_beginning=everyone, patience=PATIENCE_SECONDS, report=report
             )
-    problems = [f"{count} summaries are stale: {problem}" for problem, count in writer.problems.items()]
+    problems = [
+        f"{count} summaries lack the generator's words: {problem}" for problem, count in writer.problems.items()
+    ]
     if left:
         problems.append(f"{left} events are not in the profiles yet; `tasteprint ingest --until-end` applies them")
     if stop.is_set():
@@ -107,14 +117,6 @@ def summarize_users(settings: Settings, kinds: Sequence[str], *, everyone: bool,
 def day_of(now: float) -> str:
     """The UTC day of a time in epoch seconds."""
     return datetime.fromtimestamp(now, UTC).date().isoformat()
-
-
-def _budget(settings: Settings, store: ProfileStore, tokens: int | None) -> TokenBudget | None:
-    """What is left of the day's tokens, and no more than `tokens`."""
-    bounds = [] if tokens is None else [tokens]
-    if settings.summary_tokens_per_day is not None:
-        bounds.append(max(0, settings.summary_tokens_per_day - store.tokens_spent(day_of(time.time()))))
-    return TokenBudget(min(bounds)) if bounds else None
 
 
 def _kind(name: str) -> SummaryKind:

@@ -675,4 +675,4 @@ def test_summaries_that_are_left_stale_end_with_1(
         ended = tasteprint("summarize", "--kind", "ranking", "--json")
     report = json.loads(ended.out)
     assert (ended.status, report["stale"], report["by_template"]) == (1, 2, 2)
-    assert report["problems"][0].startswith("2 summaries are stale: ")
+    assert report["problems"][0].startswith("2 summaries lack the generator's words: ")

@@ -12,7 +12,8 @@ from pathlib import Path
 from threading import Event as Signal
 
 import pytest
-from toy_summaries import ITEMS
+from faithfulness import Witness
+from toy_summaries import FILMS, ITEMS
 from toy_writers import Writer, honest, lying
 
 from features.errors import BudgetSpent, InvalidInput, StoreUnavailable
@@ -22,7 +23,7 @@ from features.profiles import ProfileStore, connect_for_ingest
 from models.language.generator import Completion, Message
 from models.summaries.kinds import SummaryKind
 from services import summarising
-from services.summarising import GROUP, SummaryWriter, follow
+from services.summarising import DOUBTED_LEAST, GROUP, SummaryWriter, follow
 from streaming import ingest
 from streaming.dead_letters import DeadLetters
 from streaming.ingest import into_profiles
@@ -50,11 +51,13 @@ class Job:
         self.letters = DeadLetters(home / "dead_letters.sqlite")
         self.store = store
 
-    def append(self, *pairs: tuple[str, int], at: float = NOW, id_: str = "") -> None:
-        """Each user with a film, a second after the one before."""
+    def append(
+        self, *pairs: tuple[str, int], at: float = NOW, id_: str = "", values: Sequence[float | None] = ()
+    ) -> None:
+        """Each user with a film, a second after the one before. values: ratings, of none where there are none."""
         events = [
-            Event(EventId(id_ or f"e{next(numbers)}"), UserId(user), ItemId(str(film)), "view", None, at + place)
-            for place, (user, film) in enumerate(pairs)
+            Event(EventId(id_ or f"e{next(numbers)}"), UserId(user), ItemId(str(film)), "view", value, at + place)
+            for place, ((user, film), value) in enumerate(zip(pairs, values or [None] * len(pairs), strict=True))
         ]
         self.log.append(Stream.EVENTS, [(event.user, encode_event(event)) for event in events], NOW)
 
@@ -244,19 +247,110 @@ def test_the_mark_stays_before_what_is_stale_so_that_the_next_run_comes_back(
 
 
 def test_garbage_leaves_the_last_good_summary_and_twice_the_template_is_taken(job: Job) -> None:
+    others = [f"u{number}" for number in range(DOUBTED_LEAST - 1)]
     job.see(("ada", 1))
     job.run(Writer())
-    job.see(("ada", 2), ("bob", 7), at=NOW + 60)
+    job.see(("ada", 2), *((user, 7) for user in others), at=NOW + 60)
     garbage = job.run(Writer(lambda facts: "\x00{]" * 40))
-    assert counts(garbage) == {"users": 2, "stale": 2, "by_template": 1}
+    assert counts(garbage) == {"users": 16, "stale": 16, "by_template": 15}
     assert job.texts("ada") == ["Recent: Film 1."]
-    assert [job.stored(user).stale for user in ("ada", "bob")] == list(garbage.problems) * 2
+    assert [job.stored(user).stale for user in ("ada", "u0")] == list(garbage.problems) * 2
     again = job.run(Writer(lying))
-    assert (counts(again), again.problems) == ({"users": 2, "by_template": 2}, {})
+    assert (counts(again), again.problems) == ({"users": 16, "by_template": 16}, {})
     assert (job.texts("ada")[0], job.stored("ada").stale) == ("Recent: Film 2, Film 1.", "")
     generator = Writer()
-    assert counts(job.run(generator)) == {"users": 2, "unchanged": 2}  # these facts have had their chance
+    assert counts(job.run(generator)) == {"users": 16, "unchanged": 16}  # these facts have had their chance
     assert generator.asked == []
+
+
+@pytest.mark.parametrize("failed", [1, DOUBTED_LEAST - 1])
+def test_a_few_texts_that_fail_are_the_templates_and_nothing_waits(
+    job: Job, monkeypatch: pytest.MonkeyPatch, failed: int
+) -> None:
+    monkeypatch.setattr(ingest, "OVERLAP_SECONDS", -1.0)
+    job.see(*((f"u{number}", 1) for number in range(failed)))
+    writer = job.run(Writer(lying))
+    assert (counts(writer), writer.problems) == ({"users": failed, "by_template": failed}, {})
+    assert job.stored("u0").stale == ""
+    assert counts(job.run(Writer(lying))) == {}  # the mark has moved
+
+
+@pytest.mark.parametrize("users", [1, DOUBTED_LEAST])
+def test_a_templates_text_of_the_facts_as_they_are_is_not_stale_while_the_generator_is_down(
+    job: Job, users: int
+) -> None:
+    job.see(*((f"u{number}", 1) for number in range(users)))
+    job.run(None)
+    down = job.run(Writer(until=0))
+    assert (counts(down), down.problems) == ({"users": users, "unchanged": users}, {DOWN: users})
+    assert {job.stored(f"u{number}").stale for number in range(users)} == {""}
+    assert counts(job.run(Writer())) == {"users": users, "by_model": users}  # the mark has not moved
+
+
+def test_a_templates_text_is_not_stale_when_a_whole_batch_fails_and_is_not_asked_for_again(job: Job) -> None:
+    job.see(*((f"u{number}", 1) for number in range(DOUBTED_LEAST)))
+    job.run(None)
+    assert counts(job.run(Writer(lying))) == {"users": 16, "by_template": 16}
+    assert job.stored("u0").stale == ""
+    assert counts(job.run(Writer(lying))) == {"users": 16, "unchanged": 16}
+
+
+RATED = (SummaryKind.RATING,)
+RATINGS = (5.0, 5.0, 2.0, 2.0, 5.0)  # of films 1 to 5; with 2 for film 7 they are 3.5 on average
+
+
+def rate_seven(job: Job, value: float, at: float) -> None:
+    """Ada's word on film 7, the last of which counts."""
+    job.append(("ada", 7), at=at, id_="seven", values=[value])
+    job.ingest()
+
+
+def unsupported(job: Job) -> list[str]:
+    """The sentences of ada's newest version that her events, as the store has them, do not bear out."""
+    [history] = job.store.read([UserId("ada")])
+    [version, *_] = job.stored("ada", *RATED).versions
+    assert (version.as_of, job.stored("ada", *RATED).stale) == (history.as_of, "")
+    about = {film.id: (film.title, film.categories) for film in FILMS}
+    told = [(event.id, event.item or "", event.value, event.at) for event in history.events]
+    return Witness(told, about).unsupported(version.text)
+
+
+@pytest.mark.parametrize(
+    ("said", "now", "model"),
+    [
+        ("Their mean rating is {}, mostly {}.", "Rates 3.7 on average, mostly 2 to 5.", "template"),
+        ("Mostly {1}.", "Mostly 2 to 5.", "toy"),
+    ],
+)
+def test_a_number_that_moves_less_than_the_digest_tells_is_put_right_without_a_generator(
+    job: Job, said: str, now: str, model: str
+) -> None:
+    job.append(*(("ada", film) for film in range(1, 6)), values=RATINGS)
+    rate_seven(job, 2.0, NOW + 10)
+    generator = Writer(lambda facts: said.format(*facts["rating_habit"]))
+    job.run(generator, RATED)
+    assert job.stored("ada", *RATED).versions[0].text == said.format("3.5", "2 to 5")
+    rate_seven(job, 3.0, NOW + 20)
+    assert counts(job.run(generator, RATED)) == {"users": 1, "unchanged": 1}
+    [version] = job.stored("ada", *RATED).versions
+    assert (version.text, version.model, len(generator.asked)) == (now, model, 1)
+    assert unsupported(job) == []
+
+
+@pytest.mark.parametrize("is_generated", [True, False])
+def test_an_older_version_that_comes_back_states_the_numbers_of_now(job: Job, is_generated: bool) -> None:
+    job.append(*(("ada", film) for film in range(1, 6)), values=RATINGS)
+    for place, (value, mean) in enumerate([(2.0, "3.5"), (5.0, "4"), (3.0, "3.7")]):
+        rate_seven(job, value, NOW + 10 + place)
+        done = job.run(Writer(lambda facts: " ".join(map(_habit, facts.items()))) if is_generated else None, RATED)
+        assert f" {mean}" in job.stored("ada", *RATED).versions[0].text
+        assert unsupported(job) == []
+    assert counts(done) == {"users": 1, "unchanged": 1}
+    assert len(job.stored("ada", *RATED).versions) == 2
+
+
+def _habit(told: tuple[str, list[str]]) -> str:
+    return "Their mean rating is {}, mostly {}.".format(*told[1])
 
 
 def test_garbage_in_a_whole_batch_is_not_paid_for_again(job: Job) -> None:

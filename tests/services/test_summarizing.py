@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, Reply, completion
+from toy_writers import Writer
 
-from features.errors import InvalidInput, LogUnavailable
+from features.errors import BudgetSpent, InvalidInput, LogUnavailable
 from features.events import Event, EventId, ItemId, UserId, encode_event
 from features.items import Item, encode_item
-from services.jobs.summarizing import day_of, summarize_users
+from features.profiles import ProfileStore
+from models.language.generator import Message, Role, prompt_bounds
+from models.language.spending import Metered
+from services.jobs.summarizing import Booked, day_of, summarize_users
 from services.jobs.users import export_user
 from services.settings import Settings
 from services.summarising import GROUP
@@ -159,6 +163,19 @@ def test_one_process_summarises_at_a_time(configured: Configured) -> None:
 def test_a_kind_that_there_is_not_is_refused(configured: Configured) -> None:
     with pytest.raises(InvalidInput, match="kind: 'poem' was given; there are general, ranking"):
         summarize_users(configured(), ["poem"], everyone=False, tokens=None)
+
+
+def test_over_midnight_a_run_spends_the_new_days_tokens(store: ProfileStore) -> None:
+    now, writer = [86_399.0], Writer(lambda facts: "Recent: Alien.")
+    prompt = [Message(Role.USER, '<facts>\n{"recent": ["Alien"]}\n</facts>')]
+    [bound] = prompt_bounds(writer, [prompt])
+    booked = Booked(Metered(writer), store, lambda: now[0], per_day=bound + 10 + 100)
+    for _ in range(2):
+        booked.generate([prompt], 10)  # takes 110
+        with pytest.raises(BudgetSpent, match=f"{bound} are left"):
+            booked.generate([prompt], 10)
+        now[0] += 1.0
+    assert [store.tokens_spent(day_of(at)) for at in (0.0, 86_400.0)] == [110, 110]
 
 
 def test_days_are_those_of_utc() -> None:

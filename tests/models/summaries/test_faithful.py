@@ -8,8 +8,11 @@ from faithfulness import Witness
 from toy_histories import DAY, FILMS, films, told
 
 from features.datasets import load
+from features.profile import Position, UserSummary
 from models.summaries.computing import facts_of
+from models.summaries.fact import digest
 from models.summaries.kinds import SummaryKind, chosen
+from models.summaries.summarising import restated
 from models.summaries.wording import STYLES, from_template
 from services.settings import load_settings
 
@@ -49,6 +52,29 @@ def test_nothing_is_said_of_drawn_users_that_their_events_do_not_bear_out(is_rat
     }
     for step in (30.0, 0.26 * DAY, 7 * DAY):
         assert not unsupported(told(histories, step), films(shelf), STYLES)
+
+
+def test_what_is_kept_while_more_events_arrive_is_borne_out_by_them() -> None:
+    chance, is_moved = random.Random(11), False
+    about = {item: (title, names) for item, (title, names) in FILMS.items()}
+    ratings = [(item, chance.choice([2.0, 3.0, 4.0, 5.0])) for _ in range(12) for item in chance.sample(list(FILMS), 8)]
+    for user in range(12):
+        history = chance.sample(ratings, 40)
+        for kind in SummaryKind:
+            held: UserSummary | None = None
+            for length in range(8, len(history)):
+                events = told({"u": history[:length]})
+                facts = chosen(facts_of(events, films())["u"], kind)
+                now = Position("log", 0, length)
+                if held is None or held.facts != digest(facts):
+                    claims = from_template(facts, 1 + user % 3)
+                    held = UserSummary(kind, claims, digest(facts), "toy", "toy", 0.0, now)
+                    continue
+                witness = Witness(events.select("event_id", "item", "value", "at").iter_rows(), about)
+                is_moved |= bool(witness.unsupported(held.text))
+                held = restated(held, facts, now)
+                assert not witness.unsupported(held.text)
+    assert is_moved  # what was said before was not
 
 
 def test_nothing_is_said_of_users_of_movielens_that_their_events_do_not_bear_out() -> None:

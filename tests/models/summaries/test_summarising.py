@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from toy_histories import LOVES_CRIME, films, told
@@ -7,10 +8,11 @@ from toy_sayings import ToyWriter
 from features.errors import BudgetSpent, GeneratorUnavailable, InvalidInput
 from features.profile import Position, UserSummary
 from models.language.generator import Completion, Message
+from models.summaries.checking import check
 from models.summaries.computing import facts_of
 from models.summaries.fact import Fact, digest
 from models.summaries.kinds import SummaryKind, chosen
-from models.summaries.summarising import TEMPLATE, Summariser, is_material
+from models.summaries.summarising import TEMPLATE, Summariser, restated
 from models.summaries.wording import from_template
 
 KIND = SummaryKind.RATING
@@ -113,8 +115,22 @@ def test_first_answers_are_kept_when_there_are_no_second_ones(error: Exception) 
     assert written.by_template == 2
 
 
-def test_only_other_facts_are_material() -> None:
-    held = UserSummary(KIND, (), digest(FACTS), "toy", "shown-1", 0.0, Position("log", 0, 1))
-    assert not is_material(held, FACTS)
-    assert is_material(held, FACTS[:-1])
-    assert is_material(None, FACTS)
+def moved(fact: Fact) -> Fact:
+    """With a mean that is a tenth higher, and new evidence."""
+    return replace(fact, numbers=(str(round(float(fact.numbers[0]) + 0.1, 1)), *fact.numbers[1:]), evidence=("new",))
+
+
+def test_what_the_facts_still_bear_out_is_kept_with_new_evidence_and_the_rest_is_said_by_template() -> None:
+    verdict = check("Strict, mostly 1 to 5. They enjoy Crime (4.7) and Drama (4.7). They dislike Horror (1.3).", FACTS)
+    held = UserSummary(KIND, verdict.claims, digest(FACTS), "toy", "shown-1", 0.0, Position("log", 0, 1))
+    now = tuple(moved(fact) for fact in FACTS)
+    said = restated(held, now, Position("log", 0, 2))
+    assert [claim.text for claim in said.claims] == [
+        "Strict, mostly 1 to 5.",
+        "Likes Crime (4.8), Drama (4.8).",
+        "Dislikes Horror (1.4).",
+    ]
+    assert {event for claim in said.claims for event in claim.evidence} == {"new"}
+    assert (said.model, said.as_of) == ("toy", Position("log", 0, 2))
+    assert restated(replace(held, claims=held.claims[1:]), now, held.as_of).model == TEMPLATE
+    assert restated(held, FACTS, held.as_of) == held
