@@ -436,7 +436,10 @@ def evaluate_summaries(
     config: Annotated[Path | None, typer.Option(help="A TOML file of the downstream model's settings.")] = None,
     set_: Set = None,
     may_train: Annotated[
-        bool, typer.Option("--train", help="Train the downstream models that are missing, half an hour each.")
+        bool,
+        typer.Option(
+            "--train", help="Train the downstream models that are missing, a quarter of an hour of a core each."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:

@@ -56,7 +56,8 @@ def evaluate_summaries_and_report(
         run.metrics(dict(_numbers(report)))
         run.report("report", report)
         for task, found in report["tasks"].items():
-            run.figure(f"curves-{task}", curves(found["trained"]["curves"]))
+            known = found["trained"]["curves"]
+            run.figure(f"curves-{task}", curves({"loss": known["loss"], "log-probability": known["validation"]}))
     if json:
         print_json(report)
     else:

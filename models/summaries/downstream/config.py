@@ -38,8 +38,8 @@ class DownstreamConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     batch: int = 64
-    examples: int = 160_000
-    rounds: int = 10
+    examples: int = 80_000
+    rounds: int = 8
 
     def __post_init__(self) -> None:
         """Raises InvalidInput that names the field."""

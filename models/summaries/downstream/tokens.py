@@ -24,7 +24,6 @@ QUESTIONS: Final[Mapping[Task, str]] = {
 }
 _PIECES: Final = r"\d+\.\d+|\w+|[^\w\s]+"
 
-
 Tokens = tuple[int, ...]
 
 
@@ -74,7 +73,7 @@ class Prompts:
         told = [self.pieces(part) for part in history_of(self._log, case, known, form)]
         room = self.length - len(asked) - sum(map(len, told))
         first = 0
-        while room < 0:
+        while room < 0 and first < len(told):
             room += len(told[first])
             first += 1
         return Prompt(tuple(told[first:]), asked)
