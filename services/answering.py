@@ -13,10 +13,12 @@ from typing import Final
 
 from features.cleaning import cleaned
 from features.errors import InvalidInput, Overloaded
-from models.language.generator import Completion, Message, TextGenerator
+from models.language.generator import Completion, Message, StoppableGenerator
 
 AT_ONCE: Final = 16
 WAITING_MOST: Final = 128
+ANSWER_SECONDS: Final = 120.0  # that an answer is waited for: a small model on one core writes 14 tokens a second
+SERVER_SECONDS: Final = 60.0  # that a server is asked for answers: who waits behind others has as long left
 LINE_MOST: Final = 4000  # characters of a line of an answer
 ENDED: Final = "prompts are not answered here any more; ask again later"
 
@@ -33,7 +35,7 @@ class _Waiting:
 class Answers:
     """Prompts and their answers to come; `run` is one thread's, the rest may be called from any."""
 
-    def __init__(self, generator: TextGenerator, waiting_most: int = WAITING_MOST) -> None:
+    def __init__(self, generator: StoppableGenerator, waiting_most: int = WAITING_MOST) -> None:
         self.model = generator.name
         self._generator = generator
         self._waiting_most = waiting_most
@@ -42,7 +44,8 @@ class Answers:
         self._ended = False
 
     def ask(self, messages: Sequence[Message], most: int) -> Future[Completion]:
-        """The answer to come, of at most `most` tokens; an error of the generator comes in its place.
+        """The answer to come, of at most `most` tokens; an error of the generator comes in its place. It is written no
+        further once the future is cancelled.
 
         Raises Overloaded when too much waits, and when `run` has ended.
         """
@@ -57,16 +60,15 @@ class Answers:
         return one.future
 
     def run(self, stop: Signal) -> None:
-        """Answers until `stop` is set; what still waits then is refused."""
+        """Answers until `stop` is set; what still waits then, or is being written, is refused."""
         try:
             while not stop.is_set():
-                self._answer(self._next())
+                self._answer(self._next(), stop)
         finally:
             with self._changed:
                 self._ended = True
                 for one in self._waiting:
-                    with suppress(InvalidStateError):  # whoever asked has gone
-                        one.future.set_exception(Overloaded(ENDED))
+                    _refuse(one, Overloaded(ENDED))
                 self._waiting.clear()
 
     def _next(self) -> list[_Waiting]:
@@ -77,25 +79,39 @@ class Answers:
             taken: list[_Waiting] = []
             while self._waiting and len(taken) < AT_ONCE and self._waiting[0].most == (taken or self._waiting)[0].most:
                 taken.append(self._waiting.popleft())
-        return [one for one in taken if one.future.set_running_or_notify_cancel()]
+        return taken
 
-    def _answer(self, some: Sequence[_Waiting]) -> None:
+    def _answer(self, asked: Sequence[_Waiting], stop: Signal) -> None:
+        some = [one for one in asked if not one.future.cancelled()]
         if not some:
             return
+
+        def is_wanted(place: int) -> bool:
+            return not (stop.is_set() or some[place].future.cancelled())
+
         try:
-            answers = self._generator.generate([one.messages for one in some], some[0].most)
+            answers = self._generator.generate([one.messages for one in some], some[0].most, is_wanted)
             for one, answer in zip(some, answers, strict=True):
-                one.future.set_result(answer)
+                if stop.is_set() and not answer.is_finished:
+                    _refuse(one, Overloaded(ENDED))
+                    continue
+                with suppress(InvalidStateError):  # whoever asked has gone
+                    one.future.set_result(answer)
         except InvalidInput as error:  # of one prompt: the others have nothing to do with it
             if len(some) == 1:
-                some[0].future.set_exception(error)
+                _refuse(some[0], error)
                 return
             for one in some:
-                self._answer([one])
+                self._answer([one], stop)
         except Exception as error:  # noqa: BLE001 - goes to those who have asked
             logger.warning("%d prompts were not answered: %s", len(some), error)
             for one in some:
-                one.future.set_exception(error)
+                _refuse(one, error)
+
+
+def _refuse(one: _Waiting, error: Exception) -> None:
+    with suppress(InvalidStateError):  # whoever asked has gone
+        one.future.set_exception(error)
 
 
 def shown(text: str) -> str:

@@ -14,7 +14,7 @@ from models.bundle import Bundle
 from models.catalogue import Catalogue
 from models.encoders.cold import ColdVectors, Embeds
 from models.recommender import Pipeline
-from services.answering import Answers
+from services.answering import SERVER_SECONDS, Answers
 from services.api.batching import Batcher
 from services.asking import Asking
 from services.cold import keep_cold
@@ -75,7 +75,7 @@ class Serving:
         Raises StoreUnavailable, LogUnavailable when `ingest` and another process is ingesting already, and what
         `open_generator` raises.
         """
-        generator = open_generator(self.settings, phrases=False)
+        generator = open_generator(self.settings, phrases=False, within=SERVER_SECONDS)
         count = open_count(self.settings, generator)
         self.catalogue.put(self._backends.patient.items())
         self._following.start()
@@ -123,8 +123,8 @@ class Serving:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finishes the batches in hand and writes the impressions."""
-        self._threads.close()
+        """Finishes the batches in hand, as far as they are finished in time, and writes the impressions."""
+        self._threads.close(self.settings.drain_seconds)
         self.impressions.close()
 
     def problems(self) -> list[str]:

@@ -1,6 +1,7 @@
 """The background threads of a process: started together, stopped together, and never dead in silence."""
 
 import logging
+import time
 from collections.abc import Callable
 from threading import Event as Signal
 from threading import Thread
@@ -38,7 +39,12 @@ class Threads:
         for thread in self._threads:
             thread.join()
 
-    def close(self) -> None:
-        """Asks every thread to finish what it has in hand, and waits."""
+    def close(self, seconds: float) -> None:
+        """Asks every thread to finish what it has in hand, and waits for all of them, so long at most. One that has not
+        ended then ends with the process."""
         self.stop.set()
-        self.join()
+        until = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                logger.warning("%s has not ended within %g s, and is not waited for", thread.name, seconds)

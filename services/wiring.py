@@ -1,5 +1,6 @@
 """From settings to objects: the only module that knows every backend."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from features.embedded import EmbeddedServer
 from features.errors import ModelMissing, UnknownName
 from features.profiles import ProfileStore, connect_for_ingest, connect_for_serving
 from models.language.counting import Count, most_tokens, tokens_by
-from models.language.generator import TextGenerator
+from models.language.generator import StoppableGenerator, TextGenerator
 from models.language.weights import MINILM, SMOLLM2, find_weights
 from models.registry import Registry
 from services.settings import LOCAL, Settings, restrain_mlflow
@@ -121,9 +122,10 @@ def open_embedder(settings: Settings) -> "Embedder | None":
     return Embedder(folder)
 
 
-def open_generator(settings: Settings, *, phrases: bool = True) -> TextGenerator | None:
+def open_generator(settings: Settings, *, phrases: bool = True, within: float = math.inf) -> StoppableGenerator | None:
     """What writes text, None when the settings name nothing. phrases: whether a local one is to phrase facts, which an
-    adapter was trained for, and which it does questions no good to have.
+    adapter was trained for, and which it does questions no good to have. within: seconds for a call of a server, all
+    tries together.
 
     Raises ModelMissing when its weights were not pulled, UnknownName for a folder that is not there, WeightsRefused.
     """
@@ -139,6 +141,7 @@ def open_generator(settings: Settings, *, phrases: bool = True) -> TextGenerator
             None if key is None else key.get_secret_value(),
             timeout=settings.generator_timeout_seconds,
             concurrency=settings.generator_concurrency,
+            within=within,
         )
     folder, adapter = _local_generator(settings)
     from models.language.local import LocalGenerator

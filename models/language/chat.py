@@ -10,12 +10,14 @@ is known about a user goes where the settings say.
 """
 
 import logging
+import math
 import random
 import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from socket import SHUT_RDWR, socket
 from ssl import SSLContext
@@ -28,11 +30,12 @@ import orjson
 
 from features.errors import GeneratorUnavailable, InvalidInput, TasteprintError
 from models.language.counting import most_tokens
-from models.language.generator import Completion, Message, prompt_bounds
+from models.language.generator import Completion, IsWanted, Message, always, prompt_bounds
 
 CONNECT_SECONDS: Final = 5.0
 WAIT_MOST: Final = 30.0  # seconds between two tries; a server that asks for more is not there for now
 ANSWER_BYTES: Final = 65_536  # of an answer, besides its text
+LOOK_SECONDS: Final = 0.1  # between two looks at what is still wanted
 TOKEN_BYTES: Final = 64  # of a token of text, escaped for JSON: far above what models write
 
 _PASSING: Final = frozenset({408, 429})
@@ -53,7 +56,8 @@ class ChatGenerator:
     """Asks for each prompt by itself, on a connection of its own, `concurrency` of them at once.
 
     url: where the routes begin, as in http://localhost:8000/v1. timeout: seconds for an answer, to its last byte.
-    retries: further tries of each prompt. first_wait: seconds, the bound of the wait before the first of them.
+    retries: further tries of each prompt. first_wait: seconds, the bound of the wait before the first of them. within:
+    seconds for a whole call of `generate`, all tries together.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class ChatGenerator:
         concurrency: int = 8,
         retries: int = 3,
         first_wait: float = 0.5,
+        within: float = math.inf,
     ) -> None:
         """Raises InvalidInput for a URL that cannot be one. Connects to nothing."""
         try:
@@ -82,6 +87,7 @@ class ChatGenerator:
         self._concurrency = concurrency
         self._retries = retries
         self._first_wait = first_wait
+        self._within = within
         self._verify: SSLContext | bool = False  # over plain HTTP there is nothing to verify
         if self._route.scheme == "https":  # not else, for authorities take a tenth of a second to read
             self._verify = httpx.create_ssl_context(trust_env=False)
@@ -91,26 +97,36 @@ class ChatGenerator:
     def name(self) -> str:
         return f"openai:{self._model}"
 
-    def generate(self, prompts: Sequence[Sequence[Message]], most: int) -> list[Completion]:
-        """As `TextGenerator` has it. What a server will not answer, for what a prompt says, is an empty completion that
-        is not finished: one user's titles are no reason to do without the texts of the others."""
+    def generate(
+        self, prompts: Sequence[Sequence[Message]], most: int, is_wanted: IsWanted = always
+    ) -> list[Completion]:
+        """As `StoppableGenerator` has it. What a server will not answer, for what a prompt says, is an empty completion
+        that is not finished: one user's titles are no reason to do without the texts of the others."""
         if not prompts:
             return []
-        bodies = [self._body(place, prompt, most) for place, prompt in enumerate(prompts)]
-        bounds = prompt_bounds(self, prompts)
+        until = time.monotonic() + self._within
+        questions = [
+            _Question(place, self._body(place, prompt, most), bound, most, until)
+            for place, (prompt, bound) in enumerate(zip(prompts, prompt_bounds(self, prompts), strict=True))
+        ]
         stop = Signal()
         with self._client() as client, ThreadPoolExecutor(min(self._concurrency, len(prompts))) as pool:
-            answers = [
-                pool.submit(self._ask, client, body, bound, most, stop)
-                for body, bound in zip(bodies, bounds, strict=True)
-            ]
+            answers = {pool.submit(self._ask, client, question, stop): question for question in questions}
             try:
-                wait(answers, return_when=FIRST_EXCEPTION)
+                waiting = set(answers)
+                while waiting:
+                    done, waiting = wait(waiting, LOOK_SECONDS, return_when=FIRST_EXCEPTION)
+                    if any(answer.exception() for answer in done):
+                        break
+                    for answer in [answer for answer in waiting if not is_wanted(answers[answer].place)]:
+                        answers[answer].leave()
+                        waiting.remove(answer)
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-        said = [answer.result() for answer in answers if not answer.cancelled()]  # raises what has failed
-        return [completion for completion in said if completion is not None]
+        said = [None if answer.cancelled() else answer.result() for answer in answers]  # raises what has failed
+        nothing = [Completion("", question.bound, 0, is_finished=False) for question in questions]
+        return [completion or none for completion, none in zip(said, nothing, strict=True)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """An upper bound, for any model's tokens."""
@@ -134,35 +150,43 @@ class ChatGenerator:
         except orjson.JSONEncodeError:
             raise InvalidInput(f"prompts.{place}", "has a lone surrogate, which UTF-8 cannot carry") from None
 
-    def _ask(self, client: httpx.Client, body: bytes, bound: int, most: int, stop: Signal) -> Completion | None:
-        """The completion of one prompt, after as many tries as it takes; None once `stop` is set, as a failure does."""
+    def _ask(self, client: httpx.Client, question: "_Question", stop: Signal) -> Completion | None:
+        """The completion of one prompt, after as many tries as it takes; None when it is left, and once `stop` is set,
+        as a failure does."""
         tries, seconds = 0, 0.0
-        while not stop.wait(seconds):
+        while not stop.wait(seconds) and not question.is_left:
             tries += 1
             try:
-                status, content = self._post(client, body, ANSWER_BYTES + TOKEN_BYTES * most)
-                return self._completion(status, content, bound, most)
+                return self._completion(*self._post(client, question), question)
             except _Passing as failure:
+                if question.is_left:
+                    break
                 problem = f"{self._url} {failure}"
-                if tries > self._retries or failure.after > WAIT_MOST:
-                    stop.set()
-                    raise GeneratorUnavailable(f"{problem} (tries: {tries}); see to it, or ask later") from None
                 longest = min(WAIT_MOST, self._first_wait * 2.0 ** (tries - 1))
                 seconds = failure.after + random.uniform(0.0, longest)  # noqa: S311 - no secret
+                is_late = time.monotonic() + seconds > question.until
+                if tries > self._retries or failure.after > WAIT_MOST or is_late:
+                    stop.set()
+                    raise GeneratorUnavailable(f"{problem} (tries: {tries}); see to it, or ask later") from None
                 logger.info("%s; trying again in %.1f s", problem, seconds)
             except TasteprintError:
+                if question.is_left:  # half an answer is none
+                    break
                 stop.set()
                 raise
         return None
 
-    def _post(self, client: httpx.Client, body: bytes, longest: int) -> tuple[int, bytes]:
+    def _post(self, client: httpx.Client, question: "_Question") -> tuple[int, bytes]:
         """One try: the status and the body of the answer."""
-        content = bytearray()
-        call = _Call()
-        alarm = Timer(self._seconds, call.hang_up)
+        content, longest = bytearray(), ANSWER_BYTES + TOKEN_BYTES * question.most
+        seconds = min(self._seconds, max(0.0, question.until - time.monotonic()))
+        call = question.called()
+        alarm = Timer(seconds, call.hang_up)
         alarm.start()
         try:
-            with client.stream("POST", self._route, content=body, extensions={"trace": call.trace}) as response:
+            with client.stream(
+                "POST", self._route, content=question.body, extensions={"trace": call.trace}
+            ) as response:
                 if response.status_code in _PASSING or response.status_code >= 500:
                     raise _Passing(f"answers {response.status_code}", _retry_after(response.headers))
                 for chunk in response.iter_raw():
@@ -174,16 +198,17 @@ class ChatGenerator:
             raise _Passing(f"cannot be reached ({error})") from None
         except httpx.HTTPError as error:  # its text may quote headers
             if call.is_late or isinstance(error, httpx.TimeoutException):
-                raise _Passing(f"did not answer within {self._seconds:g} s") from None
+                raise _Passing(f"did not answer within {round(seconds, 1):g} s") from None
             raise _Passing(f"broke off ({type(error).__name__})") from None
         finally:
             alarm.cancel()
 
-    def _completion(self, status: int, content: bytes, bound: int, most: int) -> Completion:
+    def _completion(self, status: int, content: bytes, question: "_Question") -> Completion:
         """What an answer says; raises GeneratorUnavailable when it is no completion."""
+        bound, most = question.bound, question.most
         if status != 200:
             if status in _UNACCEPTABLE and _TOO_LONG.search(content):
-                raise InvalidInput("prompt", f"is longer than {self._model} reads; shorten it")
+                raise InvalidInput(f"prompts.{question.place}", f"a prompt that is longer than {self._model} reads")
             if status in _UNACCEPTABLE and b"content_filter" in content:  # Azure
                 return Completion("", bound, 0, is_finished=False)
             if 300 <= status < 400:
@@ -231,6 +256,32 @@ class _Call:
         if self._socket is not None:
             with suppress(OSError):  # it is closed
                 socket.shutdown(self._socket, SHUT_RDWR)  # an SSLSocket's own would break what is being read
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """A prompt under way. bound: of its tokens. most: tokens of its answer. until: when its last try ends, by
+    time.monotonic(). is_left: whether nobody wants it any more."""
+
+    place: int
+    body: bytes
+    bound: int
+    most: int
+    until: float
+    is_left: bool = False
+    _call: _Call | None = None
+
+    def called(self) -> _Call:
+        """The call of a new try, hung up already if the question was left meanwhile."""
+        self._call = call = _Call()
+        if self.is_left:
+            call.hang_up()
+        return call
+
+    def leave(self) -> None:
+        self.is_left = True
+        if self._call is not None:
+            self._call.hang_up()
 
 
 class _Passing(Exception):

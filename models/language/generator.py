@@ -1,6 +1,6 @@
 """What writes text: prompts of chat messages in, completions out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -10,6 +10,8 @@ from typing import Final, Protocol
 # the answer begins take up to 40.
 MESSAGE_TOKENS: Final = 8
 PROMPT_TOKENS: Final = 48
+
+IsWanted = Callable[[int], bool]  # by the place of a prompt; once not, never again
 
 
 class Role(StrEnum):
@@ -48,12 +50,28 @@ class TextGenerator(Protocol):
         """One completion a prompt, in their order, of at most `most` tokens each; the likeliest text, not a drawn one.
 
         All of them or none: raises GeneratorUnavailable when the generator does not answer, in time or at all, and
-        InvalidInput for a prompt that is longer than it reads.
+        InvalidInput for a prompt that is longer than it reads, as the field "prompts.PLACE".
         """
         ...
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text takes in a prompt; an upper bound where the generator's own tokens are unknown."""
+        ...
+
+
+def always(place: int) -> bool:
+    """Everything is wanted."""
+    return True
+
+
+class StoppableGenerator(TextGenerator, Protocol):
+    """One that can be told, while it writes, what is not wanted any more."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[Message]], most: int, is_wanted: IsWanted = always
+    ) -> list[Completion]:
+        """The same. is_wanted: asked again and again; a prompt that is not wanted is left, and its completion is what
+        was written by then, not finished."""
         ...
 
 

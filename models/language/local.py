@@ -11,14 +11,14 @@ from features.errors import InvalidInput, WeightsRefused
 from models.device import Device, best_device
 from models.language.adapters import base_digest, check_base
 from models.language.chat_tokens import ChatTokens
-from models.language.generator import Completion, Message
+from models.language.generator import Completion, IsWanted, Message, always
 from models.language.llama import Llama
 from models.language.lora import merged
 from models.language.writing import Writer
 
 
 class LocalGenerator:
-    """A TextGenerator (models/language/generator.py). Reads weights from a folder and nothing from the network."""
+    """A StoppableGenerator (models/language/generator.py). Reads weights from a folder and nothing from the network."""
 
     def __init__(self, folder: Path, device: Device | None = None, *, adapter: Path | None = None) -> None:
         """folder: a Llama in safetensors, its tokenizer and its chat template. adapter: the folder of a LoRA that is
@@ -48,16 +48,18 @@ class LocalGenerator:
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(self._chat.plain(text)) for text in texts]
 
-    def generate(self, prompts: Sequence[Sequence[Message]], most: int) -> list[Completion]:
+    def generate(
+        self, prompts: Sequence[Sequence[Message]], most: int, is_wanted: IsWanted = always
+    ) -> list[Completion]:
         tokens = [self._chat.prompt(prompt) for prompt in prompts]
         reads = self._reads - most
         for place, prompt in enumerate(tokens):
             if len(prompt) > reads:
                 raise InvalidInput(
-                    f"{place}",
+                    f"prompts.{place}",
                     f"a prompt of {len(prompt)} tokens; with {most} to write the model reads {reads} at most",
                 )
-        written = self._writer.continued(tokens, most)
+        written = self._writer.continued(tokens, most, is_wanted)
         return [
             Completion(self._chat.text(own), len(prompt), len(own) + is_finished, is_finished)
             for prompt, (own, is_finished) in zip(tokens, written, strict=True)

@@ -2,18 +2,20 @@
 
 What all prompts begin with, such as an instruction, is read once, and not again by a later call whose prompts begin
 alike. The rest is read in packs (models/language/packing.py), a token a step is written for a batch of prompts, and
-those that are finished leave the batch.
+those that are finished, or not wanted any more, leave the batch.
 Shapes: B prompts of a batch, V tokens of the vocabulary.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from models.language.generator import IsWanted, always
 from models.language.llama import Cache, Llama
 from models.language.packing import bins, packed
 
@@ -39,10 +41,13 @@ class Writer:
         self._begun = Beginning()
 
     @torch.inference_mode()
-    def continued(self, prompts: Sequence[list[int]], most: int) -> list[tuple[list[int], bool]]:
+    def continued(
+        self, prompts: Sequence[list[int]], most: int, is_wanted: IsWanted = always
+    ) -> list[tuple[list[int], bool]]:
         """The tokens that are written after each prompt's, and whether an end came after them, which is not among them.
 
-        The prompts are of one token or more, and with `most` no longer than the model reads.
+        The prompts are of one token or more, and with `most` no longer than the model reads. is_wanted: asked before
+        a batch is read and at each token; what is not wanted may be cut short.
         """
         if not prompts or most < 1:
             return [([], False) for _ in prompts]
@@ -51,10 +56,14 @@ class Writer:
         places = sorted(range(len(rest)), key=lambda place: len(rest[place]))  # batches with little padding
         written: list[tuple[list[int], bool]] = []
         for first in range(0, len(places), BATCH):
-            cache, logits_BV = self._read([rest[place] for place in places[first : first + BATCH]], begun, most)
+            batch = places[first : first + BATCH]
+            if not any(map(is_wanted, batch)):
+                written += [([], False) for _ in batch]
+                continue
+            cache, logits_BV = self._read([rest[place] for place in batch], begun, most)
             if len(prompts) == 1:
                 begun = Beginning(tuple(prompts[0]), cache.cut(cache.size))
-            written += self._written(logits_BV, cache, most)
+            written += self._written(logits_BV, cache, most, [partial(is_wanted, place) for place in batch])
         self._begun = begun
         return [written[row] for row in sorted(range(len(places)), key=places.__getitem__)]
 
@@ -78,7 +87,9 @@ class Writer:
             begun = Beginning(common, self._read([common[kept:]], begun, 0)[0])
         return begun
 
-    def _written(self, logits_BV: Tensor, cache: Cache, most: int) -> list[tuple[list[int], bool]]:
+    def _written(
+        self, logits_BV: Tensor, cache: Cache, most: int, wanted: Sequence[Callable[[], bool]]
+    ) -> list[tuple[list[int], bool]]:
         written: list[list[int]] = [[] for _ in logits_BV]
         ended: set[int] = set()
         rows = list(range(len(written)))  # that are in the cache
@@ -89,7 +100,7 @@ class Writer:
                     ended.add(row)
                 elif row not in ended:
                     written[row].append(token)
-            live = [place for place, row in enumerate(rows) if row not in ended]
+            live = [place for place, row in enumerate(rows) if row not in ended and wanted[row]()]
             if not live or not left:
                 break
             if len(live) <= LEAVE * len(rows):

@@ -6,19 +6,18 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from features.errors import ModelMissing
+from features.errors import InvalidInput, ModelMissing
 from features.events import ItemId, UserId
 from features.wire import ID_LENGTH, Id, parse_one
 from models.summaries.kinds import SummaryKind
 from models.summaries.prompting import Layout, Task
-from services.answering import as_html, shown
+from services.answering import ANSWER_SECONDS, as_html, shown
 from services.api.bodies import answers, described, read_body
 from services.api.escaping import quoting
-from services.api.tasks import in_time
+from services.api.tasks import gone, in_time
 from services.prompting import INPUT_MOST, By, Wanted
 from services.serving import Serving
 
-ANSWER_SECONDS: Final = 120.0  # that an answer is waited for: a small model on one core writes 14 tokens a second
 NO_GENERATOR: Final = (
     "no text generator is configured; set TASTEPRINT_GENERATOR to local (after `tasteprint weights pull "
     "SmolLM2-135M-Instruct`), or to http(s)://HOST/v1 of an OpenAI-compatible server"
@@ -78,7 +77,7 @@ class AskRequest(PromptRequest):
     )
 
     task: Task = Task.QUESTION
-    tokens: Annotated[int, Field(ge=1, le=4096, description="The most tokens of the answer.")] = 128
+    tokens: Annotated[int, Field(ge=1, le=1024, description="The most tokens of the answer.")] = 128
 
 
 _PROMPT: Final = TypeAdapter(PromptRequest)
@@ -168,12 +167,24 @@ def router(serving: Serving) -> APIRouter:
 
         `answer` is what it has written, not a truth: check what matters against `evidence`. `answer_html` is the same
         escaped for a page. 409 when no generator is configured; 503 when it does not answer, or too much waits for it.
+        422 for the `budget` when the prompt, though within it, is longer than the generator reads. An answer is written
+        no further once the caller hangs up.
         """
         body = parse_one(_ASK, await read_body(request, most))
         if serving.answers is None:
             raise ModelMissing(NO_GENERATOR)
         made = await asyncio.to_thread(serving.prompting.prompt, UserId(user_id), body.wanted())
-        answer = await in_time(serving.answers.ask(made.prompt.messages, body.tokens), ANSWER_SECONDS)
+        coming = serving.answers.ask(made.prompt.messages, body.tokens)
+        leaving = asyncio.create_task(gone(request))
+        leaving.add_done_callback(lambda _: coming.cancel())
+        try:
+            answer = await in_time(coming, ANSWER_SECONDS)
+        except InvalidInput as error:
+            if not error.field.startswith("prompts."):
+                raise
+            raise InvalidInput("budget", f"lower it, for it makes {error.problem}") from None
+        finally:
+            leaving.cancel()
         said = made.said()
         text = shown(answer.text)
         content = {

@@ -15,6 +15,7 @@ from services.asking import NO_P5, Question
 from services.serving import Serving
 
 TEXT_MOST: Final = 4000  # characters of a review
+NOT_WAITED: Final = "the answer is not waited for any more; ask again later"
 ANSWER_SECONDS: Final = 30.0  # that a question waits
 
 Answered = TypeVar("Answered")
@@ -161,12 +162,22 @@ def _add(routes: APIRouter, serving: Serving, task: type[Task]) -> None:
 
 
 async def in_time(answer: Future[Answered], seconds: float = ANSWER_SECONDS) -> Answered:
-    """The answer when it comes. Raises Overloaded when it does not come in time; it is not worked on then, unless it
-    already is."""
+    """The answer when it comes. Raises Overloaded when it does not come in time, or is not waited for; it is cancelled
+    then, and not worked on unless it already is."""
     try:
         return await asyncio.wait_for(asyncio.wrap_future(answer), seconds)
     except TimeoutError:
         raise Overloaded(f"no answer came within {seconds:g} seconds; ask again later") from None
+    except (
+        asyncio.CancelledError
+    ):  # by a server that closes, or since the caller has gone; the log has no use for where
+        raise Overloaded(NOT_WAITED) from None
+
+
+async def gone(request: Request) -> None:
+    """Returns when whoever has sent the request, whose body was read, has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _example(task: type[Task]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Prompts that wait are answered together; a failure comes to those who have asked, and to nobody else."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event as Signal
@@ -8,8 +9,8 @@ from threading import Thread
 import pytest
 
 from features.errors import GeneratorUnavailable, InvalidInput, Overloaded
-from models.language.generator import Completion, Message, Role
-from services.answering import AT_ONCE, Answers, as_html, shown
+from models.language.generator import Completion, IsWanted, Message, Role, always
+from services.answering import ANSWER_SECONDS, AT_ONCE, SERVER_SECONDS, Answers, as_html, shown
 
 
 class Echo:
@@ -22,7 +23,9 @@ class Echo:
         self.may_go = Signal()
         self.batches: list[tuple[int, int]] = []
 
-    def generate(self, prompts: Sequence[Sequence[Message]], most: int) -> list[Completion]:
+    def generate(
+        self, prompts: Sequence[Sequence[Message]], most: int, is_wanted: IsWanted = always
+    ) -> list[Completion]:
         self.may_go.wait(20)
         self.batches.append((len(prompts), most))
         contents = [prompt[-1].content for prompt in prompts]
@@ -34,6 +37,26 @@ class Echo:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         return [len(text) for text in texts]
+
+
+class Endless(Echo):
+    """Writes after "endless" for as long as that is wanted. Waits for nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go.set()
+        self.is_writing = Signal()
+
+    def generate(
+        self, prompts: Sequence[Sequence[Message]], most: int, is_wanted: IsWanted = always
+    ) -> list[Completion]:
+        said = super().generate(prompts, most)
+        for place, prompt in enumerate(prompts):
+            while prompt[-1].content == "endless" and is_wanted(place):
+                self.is_writing.set()
+                time.sleep(0.001)
+                said[place] = Completion("and so on", 1, 1, False)
+        return said
 
 
 def says(text: str) -> list[Message]:
@@ -107,6 +130,31 @@ def test_who_has_gone_is_not_answered_and_too_many_are_not_let_in() -> None:
     with answering(answers):
         assert here.result(20).text == "here"
     assert echo.batches == [(1, 5)]
+
+
+def test_what_is_being_written_for_nobody_makes_way_for_the_next() -> None:
+    endless = Endless()
+    answers = Answers(endless)
+    gone, beside = answers.ask(says("endless"), 5), answers.ask(says("beside"), 5)
+    with answering(answers):
+        assert endless.is_writing.wait(20)
+        assert gone.cancel()
+        assert beside.result(20).text == "beside"
+        assert answers.ask(says("next"), 5).result(20).text == "next"
+
+
+def test_at_the_end_what_is_being_written_is_refused() -> None:
+    endless = Endless()
+    answers = Answers(endless)
+    writing = answers.ask(says("endless"), 5)
+    with answering(answers):
+        assert endless.is_writing.wait(20)
+    with pytest.raises(Overloaded, match="not answered here any more"):
+        writing.result(0)
+
+
+def test_a_server_may_take_half_the_time_that_an_answer_is_waited_for() -> None:
+    assert 2 * SERVER_SECONDS <= ANSWER_SECONDS
 
 
 def test_after_the_end_nobody_waits_for_an_answer() -> None:

@@ -1,5 +1,7 @@
 """Background threads: stopped together, and never dead in silence."""
 
+from threading import Event as Signal
+
 import pytest
 
 from services.threads import Threads
@@ -13,7 +15,7 @@ def test_every_thread_runs_until_all_are_closed() -> None:
         threads.start(name, lambda name=name: (threads.stop.wait(), ended.append(name)))
     assert threads.problems() == []
     assert ended == []
-    threads.close()
+    threads.close(20)
     assert sorted(ended) == ["one", "two"]
     assert threads.problems() == []
 
@@ -28,7 +30,7 @@ def test_a_thread_that_ends_with_an_error_is_told_and_logged_and_the_others_go_o
     assert threads.problems() == ["dividing has stopped: integer division or modulo by zero"]
     assert "ZeroDivisionError" in caplog.text
     assert not threads.stop.is_set()
-    threads.close()
+    threads.close(20)
 
 
 def test_joining_waits_for_threads_that_end_by_themselves() -> None:
@@ -37,3 +39,13 @@ def test_joining_waits_for_threads_that_end_by_themselves() -> None:
     threads.start("counting", lambda: done.extend(range(1000)))
     threads.join()
     assert len(done) == 1000
+
+
+def test_a_thread_that_does_not_end_in_time_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    threads = Threads()
+    may_end = Signal()
+    threads.start("writing", lambda: may_end.wait(20))
+    threads.close(0.01)
+    assert "writing has not ended within 0.01 s" in caplog.text
+    may_end.set()
+    threads.join()

@@ -319,3 +319,26 @@ def test_no_proxy_is_taken_from_the_environment(
 def test_texts_are_counted_from_above() -> None:
     greeting = "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"  # one letter of 3 bytes, 18 letters of 33 bytes
     assert ChatGenerator("http://localhost/v1", "toy").count([greeting, "one", ""]) == [34, 4, 0]
+
+
+def test_a_question_that_is_left_is_hung_up_and_the_others_are_answered(
+    chat_server: ChatServer, open_generator: Open
+) -> None:
+    chat_server.replies.append(Reply(delay=30.0))
+    generator = open_generator(timeout=60.0, concurrency=1)
+    said = generator.generate([prompt("one"), prompt("two")], 5, lambda place: place != 0 or not chat_server.asked)
+    assert [(one.text, one.is_finished) for one in said] == [("", False), ("two", True)]
+
+
+def test_questions_that_are_all_left_are_asked_no_further(chat_server: ChatServer, open_generator: Open) -> None:
+    chat_server.always = Reply(429, headers={"Retry-After": "29"})
+    said = open_generator(concurrency=2).generate([prompt("one")] * 9, 5, lambda place: not chat_server.asked)
+    assert [(one.text, one.is_finished) for one in said] == [("", False)] * 9
+    assert len(chat_server.asked) <= 2
+
+
+@pytest.mark.parametrize("reply", [Reply(delay=30.0), Reply(429, headers={"Retry-After": "29"})])
+def test_all_tries_together_end_in_time(chat_server: ChatServer, open_generator: Open, reply: Reply) -> None:
+    chat_server.always = reply
+    with pytest.raises(GeneratorUnavailable, match=r"tries: 1"):
+        open_generator(timeout=60.0, retries=9, within=0.5).generate([prompt("one two")] * 3, 5)

@@ -57,7 +57,7 @@ def test_messages_are_answered_in_their_order_and_counted(generator: LocalGenera
 
 def test_a_prompt_longer_than_the_model_reads_is_refused_with_both_lengths(generator: LocalGenerator) -> None:
     prompts = [[Message(Role.USER, "x")], [Message(Role.USER, "z" * (READS - 20))]]
-    with pytest.raises(InvalidInput, match=rf"1: a prompt of \d+ tokens; .* reads {READS - MOST} at most"):
+    with pytest.raises(InvalidInput, match=rf"^prompts\.1: a prompt of \d+ tokens; .* reads {READS - MOST} at most"):
         generator.generate(prompts, MOST)
 
 

@@ -111,6 +111,38 @@ def test_nothing_to_write_or_nothing_asked_is_nothing_written(llama: Llama) -> N
     assert Writer(llama, ENDS).continued([[5]], 0) == [([], False)]
 
 
+def test_what_is_not_wanted_any_more_is_cut_short_and_the_rest_is_as_it_was(llama: Llama) -> None:
+    prompts = some_prompts([3, 9, 5, 20], prefix=4, seed=5)
+    whole = Writer(llama, []).continued(prompts, MOST)
+    looks: list[int] = []
+
+    def is_wanted(place: int) -> bool:
+        looks.append(place)
+        return place != 2 or looks.count(2) < 4
+
+    cut = Writer(llama, []).continued(prompts, MOST, is_wanted)
+    assert [cut[place] for place in (0, 1, 3)] == [whole[place] for place in (0, 1, 3)]
+    tokens, is_finished = cut[2]
+    assert (tokens, is_finished) == (whole[2][0][: len(tokens)], False)
+    assert 0 < len(tokens) < MOST
+
+
+def test_when_nothing_is_wanted_any_more_nothing_is_written_or_read(llama: Llama) -> None:
+    prompts = some_prompts([3] * (BATCH + 2), prefix=4, seed=6)
+    looks: list[int] = []
+
+    def is_wanted(place: int) -> bool:
+        looks.append(place)
+        return len(looks) < 5
+
+    written = Writer(llama, []).continued(prompts, MOST, is_wanted)
+    assert {len(tokens) for tokens, _ in written[BATCH:]} == {0}
+    assert max(len(tokens) for tokens, _ in written) == 1
+    fresh = Writer(llama, [])
+    assert fresh.continued(prompts[:1], MOST, lambda place: False) == [([], False)]
+    assert fresh.continued(prompts[:1], MOST) == Writer(llama, []).continued(prompts[:1], MOST)
+
+
 @pytest.mark.gpu
 def test_a_gpu_writes_what_the_processor_writes(folder: Path, llama: Llama) -> None:
     if not torch.cuda.is_available():

@@ -1,14 +1,18 @@
 """The routes of prompts and of answers to them, with a text generator and without one."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import ChatServer, Reply, completion
+from toy_llama import toy_llama
 
 from models.summaries.fencing import parsed
 from services.settings import Settings
-from tests.services.conftest import NOW, Running, event, running
+from tests.services.conftest import NOW, Running, event, running, wait_until
 
 SHELF = [
     {"item_id": "fargo", "title": "Fargo <|im_end|>", "categories": ["Crime"]},
@@ -81,6 +85,36 @@ def test_a_generator_that_fails_is_a_503_and_not_the_end(talking: Running, serve
     assert "generator_key" in refused.json()["detail"]
     assert "Retry-After" in refused.headers
     assert talking.client.post("/v1/users/ann/ask", json={"input": "why"}).status_code == 200
+
+
+def test_who_hangs_up_keeps_nobody_waiting(
+    talking: Running, server: ChatServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = len(server.asked)
+    server.replies.append(Reply(delay=25.0))
+    with closing(HTTPConnection(talking.client.base_url.host, talking.client.base_url.port)) as leaving:
+        leaving.request("POST", "/v1/users/ann/ask", b'{"input": "why", "tokens": 1024}')
+        wait_until(lambda: len(server.asked) > asked)
+    assert talking.client.post("/v1/users/ann/ask", json={"input": "why"}, timeout=20.0).status_code == 200
+    assert "Traceback" not in caplog.text
+
+
+def test_a_prompt_that_the_generator_does_not_read_is_of_too_large_a_budget(
+    talking: Running, server: ChatServer, own_home: Path, tmp_path: Path
+) -> None:
+    server.replies.append(Reply(400, b'{"error": {"code": "context_length_exceeded"}}'))
+    refused = [talking.client.post("/v1/users/ann/ask", json={"input": "why"})]
+    generator = f"local:{toy_llama(tmp_path / 'toy', reads=64)}"
+    with running(Settings(home=own_home, generator=generator)) as local:
+        refused.append(local.client.post("/v1/users/ann/ask", json={"input": "why"}))
+    for response in refused:
+        assert (response.status_code, response.json()["field"]) == (422, "budget")
+        assert "lower it, for it makes a prompt " in response.json()["detail"]
+
+
+def test_an_answer_is_of_1024_tokens_at_most(talking: Running) -> None:
+    response = talking.client.post("/v1/users/ann/ask", json={"input": "why", "tokens": 1025})
+    assert (response.status_code, response.json()["field"]) == (422, "tokens")
 
 
 def test_an_answer_to_one_user_is_asked_with_nothing_of_another(talking: Running, server: ChatServer) -> None:

@@ -90,6 +90,20 @@ def test_an_answer_that_comes_after_its_time_disturbs_nobody() -> None:
     late.set_result(Answer(Family.RATING, Task.STARS, "rating-1"))
 
 
+def test_a_request_that_a_closing_server_cancels_is_refused_as_any_other() -> None:
+    never: Future[Answer] = Future()
+
+    async def closed() -> None:
+        asking = asyncio.create_task(in_time(never))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asking
+
+    with pytest.raises(Overloaded, match="not waited for any more"):
+        asyncio.run(closed())
+    assert never.cancelled()
+
+
 def test_an_answer_that_comes_in_time_is_given() -> None:
     answer: Future[Answer] = Future()
     answer.set_result(Answer(Family.RATING, Task.STARS, "rating-1", stars=4.0))
