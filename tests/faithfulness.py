@@ -110,7 +110,7 @@ class Witness:
             (rf"{have}{count} (ratings|events) (?:over|in) {count} days(?: so far)?", self._counted),
             (rf"{have}{count} (ratings|events),?(?: all)? within a day", self._in_a_day),
             (rf"{mean}, {spread}", self._rates),
-            (rf"(?:lately rates|of late ratings average) {number}", self._rates_lately),
+            (rf"(?:lately rates|of late ratings average|their ratings lately average) {number}", self._rates_lately),
             (rf"lately {number} on average", self._rates_lately),
             (high, lambda named, *given: self.mean >= HIGH - 1e-9 and self._rates(named, *given)),
             (low, lambda named, *given: self.mean <= MIDDLE + 1e-9 and self._rates(named, *given)),

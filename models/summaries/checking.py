@@ -75,7 +75,9 @@ _PHRASES: Final[Mapping[tuple[FactKind, str], tuple[str, ...]]] = {
     (FactKind.HABIT, ""): _AVERAGE,
     (FactKind.HABIT, "generous"): (*_AVERAGE, "generous", "generous rater", "rates high"),
     (FactKind.HABIT, "strict"): (*_AVERAGE, "strict", "strict rater", "rates low"),
-    (FactKind.LATELY, ""): ("lately rates <n>", "lately <n> on average", "of late ratings average <n>"),
+    (FactKind.LATELY, ""): (
+        *("lately rates <n>", "lately <n> on average", "of late ratings average <n>", "ratings lately average <n>"),
+    ),
     (FactKind.LIKED_CATEGORY, ""): (
         *("likes", "like", "liked", "enjoys", "enjoy", "enjoyed", "loves", "love"),
         *("fond of", "keen on", "rates high", "rates highly", "rated high", "rated highly"),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,10 +44,12 @@ def train_phraser(settings: Settings, data: str, config: "TuningConfig", seed: i
         raise ModelMissing(f"{SMOLLM2} is not there; `tasteprint weights pull {SMOLLM2}` brings it")
     dataset = load_or_pull(data, settings)
     mark = fingerprint(dataset)
+    pairs, measured = lessons(dataset.events, dataset.items, TAUGHT_PROMPT, each=PAIRS, seed=seed)
     identity = {
         "base": base_digest(weights),
         "config": asdict(config),
         "data": mark,
+        "lessons": sha256(repr(pairs(0)).encode()).hexdigest(),
         "pairs": PAIRS,
         "prompt": TAUGHT_PROMPT.version,
         "seed": seed,
@@ -55,7 +58,6 @@ def train_phraser(settings: Settings, data: str, config: "TuningConfig", seed: i
     checkpoint = phrasers_folder(settings) / "unfinished" / f"{folder_name('smollm2', identity)}.safetensors"
     said = said_of(folder)
     if any(said.get(name) != value for name, value in identity.items()):
-        pairs, measured = lessons(dataset.events, dataset.items, TAUGHT_PROMPT, each=PAIRS, seed=seed)
         with recorded(settings, "phraser", weights.name, dataset, mark, identity) as run:
             with progress("training") as advance:
                 tuned = tune(
