@@ -56,7 +56,7 @@ class TuningConfig:
     shorter pairs leave in it."""
 
     rank: int = 16
-    rounds: int = 12
+    rounds: int = 10
     tokens: int = 512
     learning_rate: float = 2e-3
     minutes: float = 0.0
