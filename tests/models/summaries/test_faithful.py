@@ -58,22 +58,24 @@ def test_what_is_kept_while_more_events_arrive_is_borne_out_by_them() -> None:
     chance, is_moved = random.Random(11), False
     about = {item: (title, names) for item, (title, names) in FILMS.items()}
     ratings = [(item, chance.choice([2.0, 3.0, 4.0, 5.0])) for _ in range(12) for item in chance.sample(list(FILMS), 8)]
-    for user in range(12):
-        history = chance.sample(ratings, 40)
-        for kind in SummaryKind:
-            held: UserSummary | None = None
-            for length in range(8, len(history)):
-                events = told({"u": history[:length]})
-                facts = chosen(facts_of(events, films())["u"], kind)
-                now = Position("log", 0, length)
-                if held is None or held.facts != digest(facts):
-                    claims = from_template(facts, 1 + user % 3)
-                    held = UserSummary(kind, claims, digest(facts), "toy", "toy", 0.0, now)
-                    continue
-                witness = Witness(events.select("event_id", "item", "value", "at").iter_rows(), about)
-                is_moved |= bool(witness.unsupported(held.text))
-                held = restated(held, facts, now)
-                assert not witness.unsupported(held.text)
+    drawn = [chance.sample(ratings, 32) for _ in range(6)]
+    events = told({f"{user}-{most}": drawn[user][:most] for user in range(6) for most in range(8, 32)})
+    facts = facts_of(events, films())
+    theirs = events.select("user", "event_id", "item", "value", "at").rows_by_key("user")
+    held: dict[tuple[int, SummaryKind], UserSummary] = {}
+    for user in range(6):
+        for most in range(8, 32):
+            witness = Witness(theirs[f"{user}-{most}"], about)
+            for kind in SummaryKind:
+                told_now, now = chosen(facts[f"{user}-{most}"], kind), Position("log", 0, most)
+                before = held.get((user, kind))
+                if before and before.facts == digest(told_now):
+                    is_moved |= bool(witness.unsupported(before.text))
+                    held[user, kind] = restated(before, told_now, now)
+                    assert not witness.unsupported(held[user, kind].text)
+                else:
+                    claims = from_template(told_now, 1 + user % 3)
+                    held[user, kind] = UserSummary(kind, claims, digest(told_now), "toy", "toy", 0.0, now)
     assert is_moved  # what was said before was not
 
 
