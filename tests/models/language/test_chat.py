@@ -208,7 +208,7 @@ def test_a_prompt_that_is_longer_than_the_model_reads_is_invalid(
     chat_server: ChatServer, open_generator: Open, words: str
 ) -> None:
     chat_server.always = Reply(400, words.encode())
-    with pytest.raises(InvalidInput, match=r"^prompt: is longer than toy reads"):
+    with pytest.raises(InvalidInput, match=r"^prompts\.0: a prompt that is longer than toy reads"):
         open_generator().generate([prompt("one")], 5)
 
 
