@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
-from tokenizers import Tokenizer
-
 from features.errors import WeightsRefused
 
 Count = Callable[[Sequence[str]], Sequence[int]]
@@ -21,6 +19,8 @@ def most_tokens(texts: Sequence[str]) -> list[int]:
 
 def tokens_by(file: Path) -> Count:
     """How many tokens each text takes by a tokenizer.json. Raises WeightsRefused when the file is none."""
+    from tokenizers import Tokenizer  # here, for a server that only counts models does without
+
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # noqa: BLE001 - tokenizers raises Exception itself
