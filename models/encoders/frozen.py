@@ -4,8 +4,11 @@ What titles and categories say of the items is added to their rows once and for 
 Shapes: B histories, L positions, D dimensions, N items.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import asdict, replace
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -13,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from features.errors import BundleRefused, InvalidInput
-from models.counts.neighbours import History
 from models.encoders.config import EncoderConfig
 from models.encoders.data import EncoderData, gap_buckets, rating_places
 from models.encoders.model import Batch, Encoder, Sides
@@ -64,7 +66,7 @@ class FrozenEncoder:
 
     def vectors(
         self,
-        histories: Sequence[History | list[int]],
+        histories: Sequence[NDArray[np.int64] | list[int]],
         times: Sequence[NDArray[np.float64] | None] | None = None,
         values: Sequence[NDArray[np.float32] | None] | None = None,
     ) -> NDArray[np.float32]:
@@ -73,28 +75,54 @@ class FrozenEncoder:
         times, values: epoch seconds and ratings (NaN for none) of the histories' events, where they are known; an
         encoder that was trained with them reads events without as it reads first events and unrated ones.
         """
-        length = self.config.length
         vectors_BD = np.zeros((len(histories), self.config.dimensions), np.float32)
         known = [place for place, history in enumerate(histories) if len(history)]
         if not known:
             return vectors_BD
-        width = min(length, max(len(histories[place]) for place in known))
-        items_BL = np.full((len(known), width), len(self.items_ND), np.int64)
-        ratings_BL, gaps_BL = np.zeros_like(items_BL), np.zeros_like(items_BL)
-        ends_B = np.zeros(len(known), np.int64)
-        for row, place in enumerate(known):
-            newest = histories[place][-length:]
-            count = ends_B[row] = len(newest)
-            items_BL[row, :count] = newest
-            if self.config.rating and values is not None and (rated := values[place]) is not None:
-                ratings_BL[row, :count] = rating_places(rated[-length:])
-            if self.config.gaps and times is not None and (at := times[place]) is not None:
-                gaps_BL[row, :count] = gap_buckets(at)[-length:]
-        batch = Batch(*map(torch.from_numpy, (items_BL, ratings_BL, gaps_BL)))
+        batch = self.batch(
+            [histories[place] for place in known],
+            None if times is None else [times[place] for place in known],
+            None if values is None else [values[place] for place in known],
+        )
+        ends_B = (batch.items_BL < len(self.items_ND)).sum(dim=1)
         with torch.inference_mode():
             states_BLD: Tensor = self._encoder.states(batch)
-            found = states_BLD[torch.arange(len(known)), torch.from_numpy(ends_B - 1)]
+            found = states_BLD[torch.arange(len(known)), ends_B - 1]
         if not bool(torch.isfinite(found).all()):
             raise InvalidInput("history", "an encoder gave a vector that is not finite")
         vectors_BD[known] = found.numpy()
         return vectors_BD
+
+    def batch(
+        self,
+        histories: Sequence[NDArray[np.int64] | list[int]],
+        times: Sequence[NDArray[np.float64] | None] | None = None,
+        values: Sequence[NDArray[np.float32] | None] | None = None,
+    ) -> Batch:
+        """The newest events of histories as layers read them, behind them padding up to the longest, one event at
+        least; as `vectors` takes them."""
+        length = self.config.length
+        width = min(length, max(1, *map(len, histories)))
+        items_BL = np.full((len(histories), width), len(self.items_ND), np.int64)
+        ratings_BL, gaps_BL = np.zeros_like(items_BL), np.zeros_like(items_BL)
+        for row, history in enumerate(histories):
+            count = len(history[-length:])
+            items_BL[row, :count] = history[-length:]
+            if self.config.rating and values is not None and (rated := values[row]) is not None:
+                ratings_BL[row, :count] = rating_places(rated[-length:])
+            if self.config.gaps and times is not None and (at := times[row]) is not None:
+                gaps_BL[row, :count] = gap_buckets(at)[-length:]
+        return Batch(*map(torch.from_numpy, (items_BL, ratings_BL, gaps_BL)))
+
+    def module(self) -> Encoder:
+        """A copy of the network, which gives states of what `batch` gives."""
+        return deepcopy(self._encoder)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that its states are made of."""
+        digest = sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
+        for name, array in sorted({**self.layers, "items": self.items_ND}.items()):
+            digest.update(f"{name} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()

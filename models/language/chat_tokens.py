@@ -9,43 +9,29 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from jinja2 import TemplateError
-from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
 from features.errors import InvalidInput, WeightsRefused
 from models.language.generator import Message, Role
+from models.language.plain_tokens import PlainTokens
 
 _MARK: Final = "\ue000{}\ue001"  # of an area for private use: no template holds it
 _MARKS: Final = re.compile(_MARK.format(r"(\d+)"))
 
 
-class ChatTokens:
-    """The tokenizer and the chat template of a folder. special: the tokens that no content is ever encoded as."""
+class ChatTokens(PlainTokens):
+    """With the chat template of the folder."""
 
     def __init__(self, folder: Path) -> None:
         """Raises WeightsRefused when there is no tokenizer.json, or no chat template."""
-        try:
-            self._whole: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            known = orjson.loads((folder / "tokenizer.json").read_bytes())
-            self._plain = Tokenizer.from_str(orjson.dumps(known | {"added_tokens": []}).decode())
-        except Exception as error:  # noqa: BLE001 - tokenizers raises Exception itself
-            raise WeightsRefused(f"{folder}: its tokenizer cannot be read: {error}") from None
+        super().__init__(folder)
         if not self._whole.chat_template:
             raise WeightsRefused(f"{folder}: its tokenizer has no chat template; take a model that was tuned to chat")
-        self._special = {str(token): number for number, token in self._whole.added_tokens_decoder.items()}
-        self._names = re.compile("|".join(f"({re.escape(name)})" for name in sorted(self._special, key=len)[::-1]))
-        self.special = frozenset(self._special.values())
+        self._numbers = {str(token): number for number, token in self._whole.added_tokens_decoder.items()}
+        self._names = re.compile("|".join(f"({re.escape(name)})" for name in sorted(self._numbers, key=len)[::-1]))
         self._runs = lru_cache(maxsize=64)(self._rendered)
-
-    @property
-    def end(self) -> int | None:
-        """The token that ends what the model says."""
-        end: int | None = self._whole.eos_token_id
-        return end
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of messages, and of what has the model answer them.
@@ -61,14 +47,6 @@ class ChatTokens:
                 tokens += self.plain(_MARKS.sub(lambda mark: contents[int(mark[1])], run))
         return tokens
 
-    def plain(self, text: str) -> list[int]:
-        """The tokens of a text in which nothing is special."""
-        return [token for token in self._plain.encode(text, add_special_tokens=False).ids if token not in self.special]
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """What ordinary tokens say."""
-        return str(self._whole.decode(tokens, skip_special_tokens=True)).strip()
-
     def _rendered(self, roles: tuple[Role, ...]) -> list[int | str]:
         """The special tokens of a conversation, and the texts between them, with marks in the contents' places."""
         marks = [_MARK.format(place) for place in range(len(roles))]
@@ -80,4 +58,4 @@ class ChatTokens:
         if any(text.count(mark) != 1 for mark in marks):
             raise InvalidInput("messages", f"the model's chat template leaves out messages of {', '.join(roles)}")
         parts = [part for part in self._names.split(text) if part]
-        return [self._special.get(part, part) for part in parts]
+        return [self._numbers.get(part, part) for part in parts]

@@ -86,14 +86,19 @@ class Tuned:
         """Writes the updates as PEFT does, in safetensors and JSON, and beside them the base that they belong to and
         what else is said of them (JSON values); all or nothing."""
         with taking_the_place_of(folder) as new:
-            self.model.save_pretrained(str(new))
-            (new / "README.md").unlink(missing_ok=True)  # a model card to be filled in
-            path = new / "adapter_config.json"
-            config = json.loads(path.read_text())
-            config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
-            path.write_text(json.dumps(config, indent=1))  # without the path of the base, or a set's order
+            save_updates(self.model, new)
             known = {"base": self.base, "config": asdict(self.config), "seconds": round(self.seconds, 1)}
             (new / SAID).write_text(json.dumps({**known, "curves": dict(self.curves), **said}, indent=1))
+
+
+def save_updates(model: Any, folder: Path) -> None:
+    """Writes them to a folder as PEFT does, in safetensors and JSON, without the path of the base, or a set's order."""
+    model.save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)  # a model card to be filled in
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
+    path.write_text(json.dumps(config, indent=1))
 
 
 def tune(
