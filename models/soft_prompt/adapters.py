@@ -1,0 +1,147 @@
+"""Adapters: from a user encoder's states after each event to the vectors that prompt a language model.
+
+    linear      a linear map of the states' mean over the events (UQABench: Liu et al., KDD 2025)
+    query       learned queries attend to the states (one layer in the style of the Q-Former: Li et al., "BLIP-2", 2023)
+    instructed  as query, and what is asked changes the queries (after Zhu et al., "IAPT: instruction-aware prompt
+                tuning for large language models", 2024: attention pooling, then a bottleneck)
+    dept        as query, and what is asked is read with a low-rank update of its words' embeddings (Shi and Lipani,
+                "DePT: decomposed prompt tuning for parameter-efficient fine-tuning", ICLR 2024)
+    none        no vectors
+
+Departures: attention knows how many events ago each state is from, for a state does not; IAPT makes vectors for every
+layer from the question alone, here they stand before the words alone and are the user's too; DePT's short prompt is one
+for all, here it is the user's.
+Shapes: B users, L events, D dimensions of states, T words of a question, W of the language model's embeddings, K
+vectors, H hidden dimensions, R dimensions of a bottleneck or an update.
+"""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.soft_prompt.config import SoftPromptConfig
+
+WORDS_MOST: Final = 128  # of a question that "dept" updates; its last ones, which the choices and what is asked are in
+
+
+class Adapter(nn.Module):
+    """(states_BLD, is_event_BL, words_BTW, is_word_BT) -> soft_BKW; words_BTW are the embeddings of what is asked.
+
+    Each vector is brought to a length of its own, which is learned and begins as `norm`, the mean length of a word's
+    embedding: a layer adds to its input what it makes of the input's direction, so that a vector much longer than words
+    passes unread, one much shorter is drowned by the first layer, and an encoder's scale is neither.
+    """
+
+    def __init__(self, config: SoftPromptConfig, dimensions: int, width: int, norm: float, length: int) -> None:
+        """length: the most events whose states are given."""
+        super().__init__()
+        self.tokens, self.width = config.tokens, width
+        self.update: LowRank | None = LowRank(config.rank, width) if config.kind == "dept" else None
+        if config.kind == "none":
+            return
+        self.norm = nn.LayerNorm(dimensions)
+        self.pool: nn.Module = Mean()
+        if config.kind != "linear":
+            question = Question(config, width) if config.kind == "instructed" else None
+            self.pool = Queries(config, dimensions, length, question)
+        self.out = nn.Linear(dimensions if config.kind == "linear" else config.hidden, width)
+        self.log_norms_K1 = nn.Parameter(torch.full((config.tokens, 1), norm).log())
+
+    def forward(self, states_BLD: Tensor, is_event_BL: Tensor, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
+        if not self.tokens:
+            return words_BTW.new_zeros(len(words_BTW), 0, self.width, dtype=torch.float32)
+        pooled_BKH = self.pool(self.norm(states_BLD), is_event_BL, words_BTW.float(), is_word_BT)
+        return functional.normalize(self.out(pooled_BKH), dim=-1) * self.log_norms_K1.exp()
+
+    def reworded(self, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
+        """What the language model is to read in the words' place: with "dept" something else than they are."""
+        return words_BTW if self.update is None else words_BTW + self.update(is_word_BT).to(words_BTW.dtype)
+
+    def groups(self, config: SoftPromptConfig) -> list[dict[str, Any]]:
+        """Its parameters with their learning rates, for AdamW. What DePT adds to words learns slower: it changes
+        everything that is read."""
+        updates = [] if self.update is None else list(self.update.parameters())
+        known = {id(one) for one in updates}
+        own = [one for one in self.parameters() if id(one) not in known]
+        groups = [{"params": own, "lr": config.learning_rate}, {"params": updates, "lr": config.words_rate}]
+        return [group for group in groups if group["params"]]
+
+
+class Mean(nn.Module):
+    """Of the states of all events; zeros where there are none."""
+
+    def forward(self, states_BLD: Tensor, is_event_BL: Tensor, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
+        is_event_BL1 = is_event_BL[:, :, None].to(states_BLD.dtype)
+        return (states_BLD * is_event_BL1).sum(dim=1, keepdim=True) / is_event_BL1.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+class Queries(nn.Module):
+    """Learned queries attend to states, and to one learned vector besides, so that there is something where there are
+    no events."""
+
+    def __init__(self, config: SoftPromptConfig, dimensions: int, length: int, question: "Question | None") -> None:
+        super().__init__()
+        size = config.hidden
+        self.heads = config.heads
+        self.question = question
+        self.queries_KH = nn.Parameter(torch.randn(config.tokens, size))
+        self.nothing_H = nn.Parameter(torch.randn(size) * 0.02)
+        self.read = nn.Linear(dimensions, size)
+        self.ago = nn.Embedding(length, size)
+        nn.init.normal_(self.ago.weight, std=size**-0.5)
+        self.keys_values = nn.Linear(size, 2 * size)
+        self.ask, self.mixed = nn.Linear(size, size), nn.Linear(size, size)
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(3))
+        self.wide = nn.Sequential(nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
+
+    def forward(self, states_BLD: Tensor, is_event_BL: Tensor, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
+        count = len(states_BLD)
+        asked_BKH = self.queries_KH.expand(count, -1, -1)
+        if self.question is not None:
+            asked_BKH = asked_BKH + self.question(words_BTW, is_word_BT)
+        ago_BL = is_event_BL.sum(dim=1, keepdim=True) - is_event_BL.cumsum(dim=1)
+        events_BLH = self.read(states_BLD) + self.ago(ago_BL)
+        seen_BMH = torch.cat((self.nothing_H.expand(count, 1, -1), events_BLH), dim=1)
+        is_seen_BM = functional.pad(is_event_BL, (1, 0), value=True)
+        keys_BMH, values_BMH = self.keys_values(seen_BMH).chunk(2, dim=-1)
+        mixed = functional.scaled_dot_product_attention(
+            *map(self._split, (self.ask(self.norms[0](asked_BKH)), keys_BMH, values_BMH)),
+            attn_mask=is_seen_BM[:, None, None],
+        )
+        found_BKH = asked_BKH + self.mixed(mixed.transpose(1, 2).flatten(2))
+        found_BKH = found_BKH + self.wide(self.norms[1](found_BKH))
+        return self.norms[2](found_BKH)
+
+    def _split(self, vectors_BMH: Tensor) -> Tensor:
+        return vectors_BMH.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class Question(nn.Module):
+    """What a question adds to each query: its words pooled by attention, and brought through a bottleneck."""
+
+    def __init__(self, config: SoftPromptConfig, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.weigh = nn.Linear(width, config.tokens, bias=False)
+        self.down, self.up = nn.Linear(width, config.bottleneck), nn.Linear(config.bottleneck, config.hidden)
+
+    def forward(self, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
+        words_BTW = self.norm(words_BTW)
+        weights_BTK = self.weigh(words_BTW).masked_fill(~is_word_BT[:, :, None], -torch.inf).softmax(dim=1)
+        return self.up(functional.gelu(self.down(weights_BTK.transpose(1, 2) @ words_BTW)))
+
+
+class LowRank(nn.Module):
+    """What is added to a word's embedding, by its place counted back from the question's end; nothing at first."""
+
+    def __init__(self, rank: int, width: int) -> None:
+        super().__init__()
+        self.places_TR = nn.Parameter(torch.randn(WORDS_MOST, rank) * rank**-0.5)
+        self.up_RW = nn.Parameter(torch.zeros(rank, width))
+
+    def forward(self, is_word_BT: Tensor) -> Tensor:
+        back_BT = is_word_BT.sum(dim=1, keepdim=True) - is_word_BT.cumsum(dim=1)
+        is_updated_BT1 = (is_word_BT & (back_BT < WORDS_MOST))[:, :, None]
+        return self.places_TR[back_BT.clamp_max(WORDS_MOST - 1)] @ self.up_RW * is_updated_BT1

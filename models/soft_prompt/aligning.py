@@ -1,0 +1,181 @@
+"""Aligning a user encoder with a language model by questions about users: one loop, in full view.
+
+    questions -> what is known of their users -> states -> soft prompt -> frozen language model -> answers -> AdamW
+
+The loss is the truth's negative log-likelihood, by which choices are compared afterwards: answers' tokens alone have
+logits. A question weighs as much as any other, however long its answer.
+Runs from one file of tensors: `python -m models.soft_prompt.aligning data.safetensors LANGUAGE_MODEL OUT [name=value]`.
+Shapes: B questions of a batch, F answers, N questions, C choices.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from features.errors import InvalidInput
+from models.checkpointing import TrainingState
+from models.device import Device, best_device
+from models.encoders.data import EncoderData
+from models.soft_prompt.config import SoftPromptConfig, configured
+from models.soft_prompt.data import AligningData, load_data
+from models.soft_prompt.language import Language
+from models.soft_prompt.layout import Asked
+from models.soft_prompt.questions import Question
+from models.soft_prompt.reading import pasts_of
+from models.soft_prompt.trained import Aligned
+
+Progress = Callable[[int, int, str], None]
+
+CLIP: Final = 1.0  # of the gradient's norm
+WARM_UP: Final = 0.05  # of the training
+_WINDOW: Final = 16  # batches' worth of questions that are sorted by length together
+_MEASURED: Final = "validation accuracy"
+
+
+def align(
+    data: AligningData,
+    folder: Path,
+    config: SoftPromptConfig,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    device: Device | None = None,
+    progress: Progress | None = None,
+) -> Aligned:
+    """Trains an adapter between the data's encoder and the language model in a folder; keeps the last step's.
+
+    checkpoint: a file written every so many steps, from which a training that was killed goes on; on as many threads,
+    and without a limit of minutes, to the same weights. Raises InvalidInput when there is nothing to learn from or to
+    measure by, and for a checkpoint of another training; WeightsRefused.
+    """
+    if not data.questions or not data.validation:
+        raise InvalidInput("questions", f"{len(data.questions)} to learn from, {len(data.validation)} to measure by")
+    device = device or best_device()
+    language = Language(folder, device, rank=config.lora, seed=seed)
+    torch.manual_seed(seed)
+    aligned = Aligned(config, data.encoder, language)
+    learns = nn.ModuleDict({"weights": aligned.weights, "updates": language.updates})
+    optimizer = torch.optim.AdamW(
+        groups(aligned, config), betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+    )
+    rates = [group["lr"] for group in optimizer.param_groups]
+    measured = data.validation[: config.validation]
+    rounds = math.ceil(config.steps / config.every)
+    identity = sha256(json.dumps([asdict(config), seed, data.digest, language.digest]).encode()).hexdigest()
+    state = TrainingState.resumed(checkpoint, learns, optimizer, identity, _MEASURED, time.process_time)
+    while state.epoch < rounds and not 0 < 60 * config.minutes <= state.seconds:
+        torch.manual_seed(seed * 1_000_003 + state.epoch + 1)
+        aligned.weights.train()
+        losses: list[Tensor] = []
+        for number, batch in enumerate(batches(aligned, data.questions, state.epoch, seed), state.epoch * config.every):
+            done = number / config.steps
+            if config.minutes:
+                done = max(done, state.seconds / (60 * config.minutes))
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * scheduled(done)
+            pasts = pasts_of(data.events, [question for question, _ in batch])
+            loss = -aligned.log_likelihoods(pasts, [truth for _, truth in batch]).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(learns.parameters(), CLIP)
+            optimizer.step()
+            losses.append(loss.detach())
+            if done >= 1:
+                break
+        aligned.weights.eval()
+        accuracy = float(right(aligned, data.events, measured).mean())
+        state.add(learns, float(torch.stack(losses).mean()), None)
+        state.curves[_MEASURED].append(accuracy)
+        state.save(checkpoint, learns, optimizer)
+        if progress is not None:
+            said = f"loss {state.curves['loss'][-1]:.3f}, {_MEASURED} {accuracy:.3f}, {state.seconds / 60:.1f} min"
+            progress(min(state.epoch * config.every, config.steps), config.steps, said)
+    aligned.said = {"seed": seed, "curves": state.curves, "seconds": round(state.seconds, 1)}
+    return aligned
+
+
+def groups(aligned: Aligned, config: SoftPromptConfig) -> list[dict[str, Any]]:
+    """What learns, with its rates."""
+    found = aligned.adapter.groups(config)
+    if "reader" in aligned.weights:
+        rate = config.encoder_rate if config.tune_encoder else config.learning_rate
+        found.append({"params": list(aligned.reader.parameters()), "lr": rate})
+    if len(aligned.language.updates):
+        found.append({"params": list(aligned.language.updates), "lr": config.lora_rate})
+    return found
+
+
+def scheduled(done: float) -> float:
+    """The part of the learning rate at this part of the training: a straight rise, then half a cosine."""
+    if done < WARM_UP:
+        return max(done / WARM_UP, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP) / (1 - WARM_UP))))
+
+
+def batches(
+    aligned: Aligned, questions: Sequence[Question], number: int, seed: int
+) -> Iterator[list[tuple[Question, Asked]]]:
+    """Those of a round, each question with its true answer alone, of about one length together.
+
+    All questions are asked, in an order drawn anew, before one is asked again.
+    """
+    config = aligned.config
+    steps = min(config.every, config.steps - number * config.every)
+    first = number * config.every * config.batch
+    places: list[int] = []
+    while len(places) < steps * config.batch:
+        asked_before, begin = divmod(first + len(places), len(questions))
+        order = np.random.default_rng((seed, asked_before)).permutation(len(questions))
+        places += order[begin : begin + steps * config.batch - len(places)].tolist()
+    rng = np.random.default_rng((seed, number, 1))
+    width = config.batch * _WINDOW
+    for begin in range(0, len(places), width):
+        some: list[tuple[Question, Asked]] = []
+        for place in places[begin : begin + width]:
+            question = questions[place]
+            words, answers = aligned.asked(question)
+            some.append((question, (words, [answers[question.truth]])))
+        some.sort(key=_length)
+        cut = [some[place : place + config.batch] for place in range(0, len(some), config.batch)]
+        yield from (cut[place] for place in rng.permutation(len(cut)))
+
+
+def _length(one: tuple[Question, Asked]) -> int:
+    _, (words, [answer]) = one
+    return len(words) + len(answer)
+
+
+def right(aligned: Aligned, events: EncoderData, questions: Sequence[Question]) -> np.ndarray:
+    """is_right_N: whether the likeliest choice is the true one."""
+    scores_NC = aligned.scores(questions, pasts_of(events, questions))
+    return scores_NC.argmax(axis=1) == [question.truth for question in questions]
+
+
+def main() -> None:
+    """Trains on a file of data; writes what was learned to a folder in OUT."""
+    path, language, out, *settings = sys.argv[1:]
+    given = dict(setting.split("=", 1) for setting in settings)
+    seed = int(given.pop("seed", 0))
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def tell(done: int, total: int, what: str) -> None:
+        print(f"{done}/{total} {what}", file=sys.stderr, flush=True)  # noqa: T201 - progress, to a person
+
+    checkpoint = folder / "checkpoint.safetensors"
+    data, config = load_data(Path(path)), configured(given)
+    align(data, Path(language), config, seed=seed, checkpoint=checkpoint, progress=tell).save(folder / "soft-prompt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""A frozen language model that reads soft prompts: any causal model of transformers, in a local folder.
+
+It is transformers' own module, for the gradient of what it says must reach the soft prompt through all its layers.
+Shapes: B rows, T tokens, K vectors of a soft prompt, W dimensions of an embedding, V tokens of the vocabulary; P, A, F
+as in models/soft_prompt/layout.py.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from features.errors import InvalidInput, WeightsRefused
+from models.device import Device, best_device
+from models.language.adapters import base_digest
+from models.language.plain_tokens import PlainTokens
+from models.soft_prompt.layout import Asked, Rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Language:
+    """digest: sha256 of its weights. width: of its embeddings; norm: their mean length. reads: the most tokens of a
+    row. updates: what can be trained of it, nothing without a LoRA."""
+
+    def __init__(
+        self, folder: Path, device: Device | None = None, *, rank: int = 0, seed: int = 0, lora: Path | None = None
+    ) -> None:
+        """rank: of a new LoRA to be trained beside the weights, 0 for none. lora: the folder of a trained one that is
+        added to the weights. Raises WeightsRefused."""
+        self.device = device or best_device()
+        self.tokens = PlainTokens(folder)
+        self.digest = base_digest(folder)
+        self.whole: Any = None  # with the LoRA beside it
+        if rank:
+            from models.language.tuning import adapted  # here, for PEFT is needed for this alone
+
+            self.whole = adapted(folder, rank, seed).to(self.device.name).eval()
+            self._model = self.whole.get_base_model()
+        else:
+            self._model = _frozen(folder, lora, self.device)
+        self.updates = nn.ParameterList(one for one in self._model.parameters() if one.requires_grad)
+        embeddings_VW = self._model.get_input_embeddings().weight
+        self.width = int(embeddings_VW.shape[1])
+        self.norm = float(embeddings_VW.float().norm(dim=1).mean())
+        self.reads = int(self._model.config.max_position_embeddings)
+
+    def asked(self, prompt: str, answers: Sequence[str], tokens: int) -> Asked:
+        """Their tokens, with an end behind each answer: of two answers that begin alike the shorter would otherwise
+        always be the likelier. tokens: vectors of a soft prompt that come before.
+
+        Raises InvalidInput when there is nothing to read, or more than the model reads.
+        """
+        end = [] if self.tokens.end is None else [self.tokens.end]
+        question = self.tokens.plain(prompt)
+        found = [self.tokens.plain(answer) + end for answer in answers]
+        longest = tokens + len(question) + max(map(len, found), default=0)
+        if not question or not all(found) or longest > self.reads:
+            raise InvalidInput(
+                "question", f"of {longest} tokens with its longest answer; the model reads 1 to {self.reads}"
+            )
+        return question, found
+
+    def words(self, rows: Rows) -> Tensor:
+        """words_BTW: the embeddings of what is read."""
+        words_BTW: Tensor = self._model.get_input_embeddings()(rows.tokens_BT)
+        return words_BTW
+
+    def log_likelihoods(self, soft_BKW: Tensor, words_BTW: Tensor, rows: Rows) -> Tensor:
+        """log_chances_F of each answer, behind its soft prompt and its question: the sum over its tokens.
+
+        The sum, and not the mean of a token: it is the logarithm of the answer's probability, which training raises; a
+        mean prefers long titles, whose later tokens follow from the first.
+        """
+        tokens = soft_BKW.shape[1]
+        inputs_BSW = torch.cat((soft_BKW.to(words_BTW.dtype), words_BTW), dim=1)
+        with self.device.autocast():
+            states_BSW = self._model.get_decoder()(
+                inputs_embeds=inputs_BSW,
+                attention_mask=rows.sees(tokens),
+                position_ids=rows.positions(tokens),
+                use_cache=False,
+            ).last_hidden_state
+            logits_PV = self._model.get_output_embeddings()(states_BSW[rows.rows_P, tokens + rows.columns_P]).float()
+        log_chances_A = logits_PV[rows.point_A, rows.target_A] - logits_PV.logsumexp(dim=-1)[rows.point_A]
+        return log_chances_A.new_zeros(rows.n_answers).index_add(0, rows.answer_A, log_chances_A)
+
+    def parts(self) -> dict[str, bytes]:
+        """The files of the LoRA, none where there is none."""
+        if self.whole is None:
+            return {}
+        from tempfile import TemporaryDirectory
+
+        from models.language.tuning import save_updates
+
+        with TemporaryDirectory() as name:
+            save_updates(self.whole, Path(name))
+            return {path.name: path.read_bytes() for path in sorted(Path(name).iterdir())}
+
+
+def _frozen(folder: Path, lora: Path | None, device: Device) -> "PreTrainedModel":
+    """The weights in the precision of the device's products, and no gradient for any."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32 if lora else device.dtype,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise WeightsRefused(f"{folder}: {error}; take a causal language model's folder, in safetensors") from None
+    if lora is not None:
+        from models.language.lora import merged
+
+        model.load_state_dict(merged(model.state_dict(), lora))
+        model = model.to(device.dtype)
+    return model.to(device.name).eval().requires_grad_(False)

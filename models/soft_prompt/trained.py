@@ -1,0 +1,152 @@
+"""An encoder, an adapter and a language model put together: what is trained, and what then makes soft prompts.
+
+It belongs to one encoder and one language model, by the sha256 of their weights, and is refused with any other.
+Shapes: B, N pasts, L events, D dimensions of states, T words, K vectors of a prompt, W of the language model's
+embeddings, F answers, C choices.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from features.errors import InvalidInput, WeightsRefused
+from models.checkpointing import copied
+from models.device import Device
+from models.encoders.frozen import FrozenEncoder
+from models.kept import load_parts, save_parts
+from models.language.adapters import base_digest
+from models.soft_prompt.adapters import Adapter
+from models.soft_prompt.config import SoftPromptConfig, configured
+from models.soft_prompt.language import Language
+from models.soft_prompt.layout import Asked, laid_out
+from models.soft_prompt.questions import Question, rendered
+from models.soft_prompt.reading import ConstantReader, EncoderReader, Past
+
+FORMAT: Final = 1
+USERS: Final = 256  # whose prompts are made at once
+TOKENS: Final = 2048  # of a batch that is scored, with its padding
+_WEIGHTS: Final = "soft-prompt.safetensors"
+
+
+class Aligned:
+    """said: how it was trained, JSON values; nothing before it was."""
+
+    def __init__(
+        self,
+        config: SoftPromptConfig,
+        encoder: FrozenEncoder,
+        language: Language,
+        said: Mapping[str, Any] | None = None,
+    ) -> None:
+        """With weights by torch's seed, still to be trained or loaded."""
+        self.config, self.encoder, self.language, self.said = config, encoder, language, said or {}
+        shape = encoder.config.dimensions, language.width, language.norm, encoder.config.length
+        device = language.device.name
+        self.adapter = Adapter(config, *shape).to(device)
+        is_constant = config.source == "constant"
+        reader = ConstantReader(shape[0]) if is_constant else EncoderReader(encoder, is_tuned=config.tune_encoder)
+        self.reader = reader.to(device)
+        learns: dict[str, nn.Module] = {"adapter": self.adapter}
+        if is_constant or config.tune_encoder:
+            learns["reader"] = self.reader
+        self.weights = nn.ModuleDict(learns).eval()  # of its own: the language model's updates are kept by themselves
+
+    def log_likelihoods(self, pasts: Sequence[Past], asked: Sequence[Asked]) -> Tensor:
+        """log_chances_F of the answers to the questions, each behind the soft prompt of its user's past."""
+        rows = laid_out(asked).to(self.language.device.name)
+        words_BTW, is_word_BT = self.language.words(rows), rows.words()
+        soft_BKW = self.adapter(*self.reader(pasts), words_BTW, is_word_BT)
+        return self.language.log_likelihoods(soft_BKW, self.adapter.reworded(words_BTW, is_word_BT), rows)
+
+    @torch.inference_mode()
+    def prompts(self, pasts: Sequence[Past], texts: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """soft_NKW of users by their pasts. texts: what is asked of each, which an "instructed" prompt hangs on.
+
+        Raises InvalidInput when it does and there are none.
+        """
+        if texts is None and self.config.kind == "instructed":
+            raise InvalidInput("question", "none was given; these soft prompts are made for one question each")
+        soft_NKW = np.zeros((len(pasts), self.config.tokens, self.language.width), np.float32)
+        for first in range(0, len(pasts), USERS):
+            some = slice(first, first + USERS)
+            words = self._words([" "] * len(pasts[some]) if texts is None else texts[some])
+            soft_NKW[some] = self.adapter(*self.reader(pasts[some]), *words).float().cpu().numpy()
+        return soft_NKW
+
+    @torch.inference_mode()
+    def scores(self, questions: Sequence[Question], pasts: Sequence[Past]) -> NDArray[np.float32]:
+        """scores_NC: the log-likelihood of each choice, as words or as its letter, by the configuration's style.
+
+        Raises InvalidInput for questions of different numbers of choices, or too long.
+        """
+        if len({len(question.choices) for question in questions}) > 1:
+            raise InvalidInput("questions", "have different numbers of choices; score them apart")
+        asked = [self.asked(question) for question in questions]
+        sizes = [self.config.tokens + len(one) + sum(map(len, answers)) for one, answers in asked]
+        order = sorted(range(len(asked)), key=sizes.__getitem__)
+        found: dict[int, NDArray[np.float32]] = {}
+        while order:
+            count = max(1, sum(sizes[place] * (rank + 1) <= TOKENS for rank, place in enumerate(order)))
+            some, order = order[:count], order[count:]
+            log_chances_F = self.log_likelihoods([pasts[place] for place in some], [asked[place] for place in some])
+            found |= zip(some, log_chances_F.view(len(some), -1).cpu().numpy(), strict=True)
+        return np.array([found[place] for place in range(len(asked))], np.float32)
+
+    def asked(self, question: Question) -> Asked:
+        """The tokens of a question and of its choices."""
+        return self.language.asked(*rendered(question, self.config.style), self.config.tokens)
+
+    def _words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(words_BTW, is_word_BT) of texts."""
+        asked = [self.language.asked(text, [text], self.config.tokens)[0] for text in texts]
+        rows = laid_out([(tokens, [[0]]) for tokens in asked]).to(self.language.device.name)
+        return self.language.words(rows), rows.words()
+
+    @property
+    def version(self) -> str:
+        """What its soft prompts are kept under."""
+        digest = sha256("".join(sorted(sha256(part).hexdigest() for part in self.parts().values())).encode())
+        return f"{self.config.kind}-{self.config.tokens}@{digest.hexdigest()[:12]}"
+
+    def parts(self) -> dict[str, bytes]:
+        """The files that hold what was learned."""
+        return {_WEIGHTS: save(copied(self.weights))} | self.language.parts()
+
+    def save(self, folder: Path) -> None:
+        """Writes what was learned, in safetensors and JSON, and what it belongs to; all or nothing."""
+        belongs = {"encoder": self.encoder.digest, "language": self.language.digest}
+        known = {"format": FORMAT, "config": asdict(self.config), **belongs}
+        save_parts(folder, self.parts(), {**known, **self.said})
+
+    @classmethod
+    def load(cls, folder: Path, encoder: FrozenEncoder, language: Path, device: Device | None = None) -> "Aligned":
+        """What `save` wrote, with the encoder and the folder of the language model that it was trained with.
+
+        Raises WeightsRefused when they are others, BundleRefused when it is damaged.
+        """
+        parts, manifest = load_parts(folder, {"format": FORMAT})
+        for name, given, theirs in (
+            ("encoder", encoder.digest, manifest.get("encoder")),
+            ("language model", base_digest(language), manifest.get("language")),
+        ):
+            if given != theirs:
+                raise WeightsRefused(
+                    f"{folder}: was trained for another {name} (sha256 {str(theirs)[:12]}, this is {given[:12]}); "
+                    "train it again"
+                )
+        try:
+            config = configured(manifest["config"])
+            aligned = cls(config, encoder, Language(language, device, lora=folder if config.lora else None), manifest)
+            aligned.weights.load_state_dict(load(parts[_WEIGHTS]))
+        except (KeyError, TypeError, RuntimeError, SafetensorError, InvalidInput) as error:
+            raise WeightsRefused(f"{folder}: {error}; train it again") from None
+        return aligned

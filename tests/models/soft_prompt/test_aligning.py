@@ -1,0 +1,189 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_favourites import favourites, quick
+from toy_llama import toy_llama
+from toy_sequences import CPU
+
+from features.errors import InvalidInput
+from models.soft_prompt.aligning import align, batches, groups, right
+from models.soft_prompt.config import SoftPromptConfig
+from models.soft_prompt.data import AligningData, load_data, save_data
+from models.soft_prompt.language import Language
+from models.soft_prompt.reading import pasts_of, pasts_of_strangers
+from models.soft_prompt.trained import Aligned
+
+CHECKOUT = Path(__file__).parents[3]
+DATA = favourites()
+KINDS = {"linear": 1, "query": 2, "instructed": 2, "dept": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_llama(tmp_path_factory.mktemp("llm") / "toy")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def loss_of(aligned: Aligned, data: AligningData = DATA) -> torch.Tensor:
+    some = data.questions[:4]
+    asked = [aligned.asked(one) for one in some]
+    truths = [(words, [answers[one.truth]]) for one, (words, answers) in zip(some, asked, strict=True)]
+    return -aligned.log_likelihoods(pasts_of(data.events, some), truths).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_the_adapter_alone(folder: Path, kind: str) -> None:
+    aligned = Aligned(quick(kind=kind, tokens=KINDS[kind]), DATA.encoder, Language(folder, CPU))
+    loss_of(aligned).backward()
+    assert all(one.grad is not None for one in aligned.adapter.parameters())
+    others = [*aligned.language._model.parameters(), *aligned.reader.parameters()]
+    assert not any(one.requires_grad or one.grad is not None for one in others)
+
+
+def test_a_tuned_encoder_and_a_lora_get_gradients_when_they_are_to(folder: Path) -> None:
+    config = quick(kind="query", tokens=2, tune_encoder=True, lora=2)
+    aligned = Aligned(config, DATA.encoder, Language(folder, CPU, rank=config.lora))
+    loss_of(aligned).backward()
+    assert aligned.reader.encoder.rows.weight.grad.abs().sum() > 0
+    named = dict(aligned.language._model.named_parameters())
+    assert {name for name, one in named.items() if one.grad is not None} == {name for name in named if "lora_" in name}
+    assert [group["lr"] for group in groups(aligned, config)] == [
+        config.learning_rate,
+        config.encoder_rate,
+        config.lora_rate,
+    ]
+
+
+def test_what_dept_adds_to_words_has_a_rate_of_its_own(folder: Path) -> None:
+    config = quick(kind="dept", tokens=2)
+    aligned = Aligned(config, DATA.encoder, Language(folder, CPU))
+    own, words = groups(aligned, config)
+    assert (own["lr"], words["lr"]) == (config.learning_rate, config.words_rate)
+    assert len(words["params"]) == 2
+    assert len(own["params"]) + 2 == len(list(aligned.adapter.parameters()))
+
+
+@pytest.mark.parametrize("kind", ["linear", "query"])
+def test_a_favourite_is_learnt_and_a_constant_or_a_stranger_does_not_tell_it(folder: Path, kind: str) -> None:
+    config = quick(kind=kind, tokens=KINDS[kind], steps=150, every=150, learning_rate=0.02)
+    aligned = align(DATA, folder, config, device=CPU)
+    constant = align(DATA, folder, replace(config, source="constant"), device=CPU)
+    assert right(aligned, DATA.events, DATA.validation).mean() >= 0.8
+    assert right(constant, DATA.events, DATA.validation).mean() <= 0.6
+    strangers = aligned.scores(DATA.validation, pasts_of_strangers(DATA.events, DATA.validation))
+    truths = [question.truth for question in DATA.validation]
+    assert (strangers.argmax(axis=1) == truths).mean() <= 0.6
+
+
+def test_a_language_model_is_tuned_without_an_adapter(folder: Path) -> None:
+    config = quick(kind="none", tokens=0, lora=2, steps=4, every=4)
+    aligned = align(DATA, folder, config, device=CPU)
+    assert aligned.prompts(pasts_of(DATA.events, DATA.validation)).shape == (len(DATA.validation), 0, 32)
+    assert any(name.endswith(".safetensors") for name in aligned.language.parts())
+
+
+def test_every_question_is_asked_before_one_is_asked_again(folder: Path) -> None:
+    config = quick(batch=7, every=5, steps=17)
+    aligned = Aligned(config, DATA.encoder, Language(folder, CPU))
+    rounds = [list(batches(aligned, DATA.questions, number, 0)) for number in range(4)]
+    assert [len(one) for one in rounds] == [5, 5, 5, 2]
+    asked = [question.user for one in rounds for batch in one for question, _ in batch]
+    counts = np.bincount(asked, minlength=len(DATA.questions))
+    assert counts.sum() == 17 * 7
+    assert set(counts) == {1, 2}
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("more", [{}, {"tune_encoder": True, "lora": 2}, {"source": "constant"}])
+def test_a_training_goes_on_to_the_same_weights(folder: Path, tmp_path: Path, more: dict[str, object]) -> None:
+    data = favourites(users=24, kind="sasrec")
+    config = quick(kind="query", tokens=2, steps=6, **more)
+    whole = align(data, folder, config, device=CPU)
+
+    def stop(done: int, total: int, said: str) -> None:
+        if done == 4:
+            raise InterruptedError
+
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(InterruptedError):
+        align(data, folder, config, device=CPU, checkpoint=checkpoint, progress=stop)
+    resumed = align(data, folder, config, device=CPU, checkpoint=checkpoint)
+    assert whole.parts() == resumed.parts()
+    assert whole.said["curves"] == resumed.said["curves"]
+
+
+@pytest.mark.usefixtures("one_thread")  # as the process that is killed has
+def test_a_training_from_a_file_that_is_killed_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    data, config = favourites(users=24), {"steps": "2000", "every": "2", "batch": "4", "validation": "2"}
+    save_data(data, tmp_path / "data.safetensors")
+    given = [f"{name}={value}" for name, value in config.items()]
+    command = [sys.executable, "-m", "models.soft_prompt.aligning", str(tmp_path / "data.safetensors"), str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*command, str(tmp_path / "out"), *given], stderr=subprocess.PIPE, text=True, env=environment, cwd=CHECKOUT
+    ) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("4/2000 ") for line in process.stderr)
+        process.send_signal(signal.SIGKILL)
+    checkpoint = tmp_path / "out" / "checkpoint.safetensors"
+    assert checkpoint.exists()
+    assert not (tmp_path / "out" / "soft-prompt").exists()
+
+
+def test_training_needs_neither_polars_nor_what_serves(tmp_path: Path) -> None:
+    blocked = ("polars", "scipy", "orjson", "peft", "faiss", "mlflow", "fastapi", "redis", "httpx")
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked}))\nimport models.soft_prompt.aligning"
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=tmp_path)
+
+
+def test_data_reads_back(tmp_path: Path) -> None:
+    save_data(DATA, tmp_path / "data.safetensors")
+    read = load_data(tmp_path / "data.safetensors")
+    assert read.digest == DATA.digest
+    assert list(read.questions) == DATA.questions
+    assert read.encoder.config == DATA.encoder.config
+
+
+@pytest.mark.parametrize("other", ["seed", "questions", "base", "config"])
+def test_a_checkpoint_of_another_training_is_refused(folder: Path, tmp_path: Path, other: str) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    config = quick(steps=1, every=1, validation=1)
+    align(DATA, folder, config, checkpoint=checkpoint, device=CPU)
+    with pytest.raises(InvalidInput, match="another training"):
+        align(
+            replace(DATA, questions=DATA.questions[1:]) if other == "questions" else DATA,
+            toy_llama(tmp_path / "other", seed=1) if other == "base" else folder,
+            replace(config, learning_rate=0.1) if other == "config" else config,
+            seed=1 if other == "seed" else 0,
+            checkpoint=checkpoint,
+            device=CPU,
+        )
+
+
+def test_nothing_to_learn_from_or_to_measure_by_is_refused(folder: Path) -> None:
+    for name in ("questions", "validation"):
+        with pytest.raises(InvalidInput, match="questions"):
+            align(replace(DATA, **{name: []}), folder, SoftPromptConfig(), device=CPU)
+
+
+def test_a_limit_of_minutes_ends_it(folder: Path) -> None:
+    aligned = align(DATA, folder, quick(steps=100_000, every=3, minutes=1e-9), device=CPU)
+    assert len(aligned.said["curves"]["loss"]) == 1
+    assert json.dumps(aligned.said)
