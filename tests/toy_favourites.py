@@ -43,5 +43,7 @@ def favourites(users: int = 80, seed: int = 0, kind: str = "mean") -> AligningDa
     return AligningData(events, frozen(events, kind), asked[: users * 3 // 4], asked[users * 3 // 4 :])
 
 
-def favourite(user: int, cut: int, truth: str, choices: Sequence[str] = CATEGORIES, text: str = "likes what") -> Question:
+def favourite(
+    user: int, cut: int, truth: str, choices: Sequence[str] = CATEGORIES, text: str = "likes what"
+) -> Question:
     return Question(Task.LONG_TERM, user, cut, text, tuple(choices), list(choices).index(truth), (0, 1, 2, 3))

@@ -15,10 +15,18 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def toy_llama(
-    folder: Path, *, reads: int = 256, seed: int = 0, special: Sequence[str] = SPECIAL, tied: bool = True
+    folder: Path,
+    *,
+    reads: int = 256,
+    seed: int = 0,
+    special: Sequence[str] = SPECIAL,
+    tied: bool = True,
+    words: str = "system user assistant likes what this user",
+    spread: float = 0.3,
 ) -> Path:
     """Writes the model there. reads: tokens of a prompt and its answer. special: its special tokens, SPECIAL among
-    them. tied: whether what it writes is scored by the embeddings of what it reads."""
+    them. tied: whether what it writes is scored by the embeddings of what it reads. words: that its tokens are of.
+    spread: of its weights, so that the likely and the unlikely differ."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -26,7 +34,7 @@ def toy_llama(
     trainer = trainers.BpeTrainer(
         vocab_size=300, special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(["system user assistant likes what this user"] * 2, trainer)
+    tokenizer.train_from_iterator([words] * 2, trainer)
     chat = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>")  # noqa: S106 - no password
     chat.chat_template = TEMPLATE
     chat.save_pretrained(folder)
@@ -38,7 +46,7 @@ def toy_llama(
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=reads,
-        initializer_range=0.3,  # so that the likely and the unlikely differ
+        initializer_range=spread,
         tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=chat.eos_token_id,

@@ -16,7 +16,7 @@ from toy_sequences import CPU
 
 from features.errors import InvalidInput
 from models.soft_prompt.aligning import align, batches, groups, right
-from models.soft_prompt.config import SoftPromptConfig
+from models.soft_prompt.config import SoftPromptConfig, configured
 from models.soft_prompt.data import AligningData, load_data, save_data
 from models.soft_prompt.language import Language
 from models.soft_prompt.reading import pasts_of, pasts_of_strangers
@@ -79,16 +79,17 @@ def test_what_dept_adds_to_words_has_a_rate_of_its_own(folder: Path) -> None:
     assert len(own["params"]) + 2 == len(list(aligned.adapter.parameters()))
 
 
-@pytest.mark.parametrize("kind", ["linear", "query"])
-def test_a_favourite_is_learnt_and_a_constant_or_a_stranger_does_not_tell_it(folder: Path, kind: str) -> None:
-    config = quick(kind=kind, tokens=KINDS[kind], steps=150, every=150, learning_rate=0.02)
-    aligned = align(DATA, folder, config, device=CPU)
-    constant = align(DATA, folder, replace(config, source="constant"), device=CPU)
-    assert right(aligned, DATA.events, DATA.validation).mean() >= 0.8
-    assert right(constant, DATA.events, DATA.validation).mean() <= 0.6
-    strangers = aligned.scores(DATA.validation, pasts_of_strangers(DATA.events, DATA.validation))
-    truths = [question.truth for question in DATA.validation]
-    assert (strangers.argmax(axis=1) == truths).mean() <= 0.6
+def test_a_favourite_is_learnt_and_neither_a_constant_nor_a_stranger_tells_it(tmp_path: Path) -> None:
+    data = favourites(users=160)
+    folder = toy_llama(tmp_path / "toy", words="likes what Answer war love space jazz", spread=0.2)
+    config = quick(steps=180, every=180, learning_rate=0.03)
+    truths = [question.truth for question in data.validation]
+    aligned = align(data, folder, config, device=CPU)
+    constant = align(data, folder, replace(config, source="constant"), device=CPU)
+    strangers = aligned.scores(data.validation, pasts_of_strangers(data.events, data.validation))
+    assert right(aligned, data.events, data.validation).mean() >= 0.75
+    assert right(constant, data.events, data.validation).mean() <= 0.5
+    assert (strangers.argmax(axis=1) == truths).mean() <= 0.5
 
 
 def test_a_language_model_is_tuned_without_an_adapter(folder: Path) -> None:
@@ -130,20 +131,25 @@ def test_a_training_goes_on_to_the_same_weights(folder: Path, tmp_path: Path, mo
 
 @pytest.mark.usefixtures("one_thread")  # as the process that is killed has
 def test_a_training_from_a_file_that_is_killed_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
-    data, config = favourites(users=24), {"steps": "2000", "every": "2", "batch": "4", "validation": "2"}
-    save_data(data, tmp_path / "data.safetensors")
-    given = [f"{name}={value}" for name, value in config.items()]
-    command = [sys.executable, "-m", "models.soft_prompt.aligning", str(tmp_path / "data.safetensors"), str(folder)]
+    path, out = tmp_path / "data.safetensors", tmp_path / "out"
+    save_data(favourites(users=24), path)
+    given = {"steps": "12", "every": "2", "batch": "4", "validation": "2"}
+    command = [sys.executable, "-m", "models.soft_prompt.aligning", str(path), str(folder), str(out)]
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [*command, str(tmp_path / "out"), *given], stderr=subprocess.PIPE, text=True, env=environment, cwd=CHECKOUT
+        [*command, *(f"{name}={value}" for name, value in given.items())],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
     ) as process:
         assert process.stderr is not None
-        assert any(line.startswith("4/2000 ") for line in process.stderr)
+        assert any(line.startswith("4/12 ") for line in process.stderr)
         process.send_signal(signal.SIGKILL)
-    checkpoint = tmp_path / "out" / "checkpoint.safetensors"
-    assert checkpoint.exists()
-    assert not (tmp_path / "out" / "soft-prompt").exists()
+    whole = align(load_data(path), folder, configured(given))
+    resumed = align(load_data(path), folder, configured(given), checkpoint=out / "checkpoint.safetensors")
+    assert whole.parts() == resumed.parts()
+    assert whole.said["curves"] == resumed.said["curves"]
 
 
 def test_training_needs_neither_polars_nor_what_serves(tmp_path: Path) -> None:

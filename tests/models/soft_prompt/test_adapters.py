@@ -1,0 +1,122 @@
+from typing import Any
+
+import pytest
+import torch
+from toy_favourites import quick
+
+from models.soft_prompt.adapters import WORDS_MOST, Adapter, LowRank
+
+B, L, D, T, W = 3, 5, 6, 4, 10
+TOKENS = {"linear": 1, "query": 4, "instructed": 3, "dept": 2, "none": 0}
+
+
+def made(kind: str, **more: Any) -> Adapter:
+    torch.manual_seed(0)
+    lora = 1 if kind == "none" else 0
+    return Adapter(quick(kind=kind, tokens=TOKENS[kind], lora=lora, **more), D, W, norm=3.0, length=L).eval()
+
+
+def given(seed: int = 0) -> list[torch.Tensor]:
+    """States of 1, 3 and 5 events, and questions of 4, 2 and 3 words."""
+    rng = torch.Generator().manual_seed(seed)
+    states, words = (torch.randn(B, size, wide, generator=rng) for size, wide in ((L, D), (T, W)))
+    is_event, is_word = (
+        torch.arange(size) < torch.tensor(counts)[:, None] for size, counts in ((L, [1, 3, 5]), (T, [4, 2, 3]))
+    )
+    return [states, is_event, words, is_word]
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_a_prompt_has_the_width_and_the_length_of_words(kind: str) -> None:
+    soft_BKW = made(kind)(*given())
+    assert soft_BKW.shape == (B, TOKENS[kind], W)
+    torch.testing.assert_close(soft_BKW.norm(dim=-1), torch.full((B, TOKENS[kind]), 3.0))
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_what_stands_in_padding_changes_nothing(kind: str) -> None:
+    adapter, (states, is_event, words, is_word) = made(kind), given()
+    other = [
+        states.masked_fill(~is_event[:, :, None], 9.0),
+        is_event,
+        words.masked_fill(~is_word[:, :, None], 9.0),
+        is_word,
+    ]
+    torch.testing.assert_close(adapter(*other), adapter(states, is_event, words, is_word))
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_a_user_has_the_same_prompt_alone_and_without_padding(kind: str) -> None:
+    adapter, (states, is_event, words, is_word) = made(kind), given()
+    whole = adapter(states, is_event, words, is_word)
+    for row in range(B):
+        events, asked = int(is_event[row].sum()), int(is_word[row].sum())
+        alone = adapter(
+            states[row : row + 1, :events],
+            is_event[row : row + 1, :events],
+            words[row : row + 1, :asked],
+            is_word[row : row + 1, :asked],
+        )
+        torch.testing.assert_close(alone[0], whole[row], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_a_user_without_events_has_a_prompt_of_numbers(kind: str) -> None:
+    states, _, words, is_word = given()
+    soft = made(kind)(states, torch.zeros(B, L, dtype=torch.bool), words, is_word)
+    assert torch.isfinite(soft).all()
+
+
+def test_linear_is_a_linear_map_of_the_mean_state_brought_to_length() -> None:
+    adapter, (states, is_event, words, is_word) = made("linear"), given()
+    normed = torch.nn.functional.layer_norm(states[1, :3], (D,))
+    out = adapter.out.weight @ normed.mean(dim=0) + adapter.out.bias
+    torch.testing.assert_close(adapter(states, is_event, words, is_word)[1, 0], 3 * out / out.norm())
+
+
+def test_linear_knows_no_order_and_queries_do() -> None:
+    states, is_event, words, is_word = given()
+    turned = [states.flip(1), torch.ones_like(is_event), words, is_word]
+    straight = [states, torch.ones_like(is_event), words, is_word]
+    linear, query = made("linear"), made("query")
+    torch.testing.assert_close(linear(*turned), linear(*straight))
+    assert not torch.allclose(query(*turned), query(*straight), atol=1e-3)
+
+
+def test_queries_count_from_the_newest_event() -> None:
+    """A state four events ago is read alike, whatever was before."""
+    adapter, (states, is_event, *words) = made("query"), given()
+    ago: list[torch.Tensor] = []
+    adapter.pool.ago.register_forward_hook(lambda module, inputs, outputs: ago.append(inputs[0]))
+    adapter(states, is_event, *words)
+    assert ago[0][is_event].tolist() == [0, 2, 1, 0, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(("kind", "hangs"), [("query", False), ("instructed", True), ("dept", False)])
+def test_a_prompt_hangs_on_the_question_where_it_is_instructed(kind: str, hangs: bool) -> None:
+    adapter, (states, is_event, words, is_word) = made(kind), given()
+    assert (
+        torch.allclose(adapter(states, is_event, words, is_word), adapter(states, is_event, -words, is_word)) != hangs
+    )
+
+
+def test_words_are_what_they_are_but_for_dept() -> None:
+    *_, words, is_word = given()
+    for kind in ("linear", "query", "instructed", "none"):
+        assert made(kind).reworded(words, is_word) is words
+    dept = made("dept")
+    assert torch.equal(dept.reworded(words, is_word), words)
+    torch.nn.init.ones_(dept.update.up_RW)
+    changed = dept.reworded(words, is_word) != words
+    assert torch.equal(changed.any(dim=-1), is_word)
+
+
+def test_an_update_of_words_is_of_low_rank_and_counts_from_the_end() -> None:
+    update = LowRank(2, W)
+    torch.nn.init.normal_(update.up_RW)
+    added = update(torch.ones(1, WORDS_MOST + 3, dtype=torch.bool))[0]
+    assert torch.linalg.matrix_rank(added) == 2
+    assert (added[:3] == 0).all()
+    assert (added[3:] != 0).any(dim=-1).all()
+    shorter = update(torch.tensor([[True, True, False]]))[0]
+    torch.testing.assert_close(shorter[:2], added[-2:])
