@@ -29,7 +29,8 @@ class ChatTokens(PlainTokens):
         super().__init__(folder)
         if not self._whole.chat_template:
             raise WeightsRefused(f"{folder}: its tokenizer has no chat template; take a model that was tuned to chat")
-        self._numbers = {str(token): number for number, token in self._whole.added_tokens_decoder.items()}
+        known = self._whole.added_tokens_decoder
+        self._numbers: dict[str, int] = {str(token): number for number, token in known.items()}
         self._names = re.compile("|".join(f"({re.escape(name)})" for name in sorted(self._numbers, key=len)[::-1]))
         self._runs = lru_cache(maxsize=64)(self._rendered)
 

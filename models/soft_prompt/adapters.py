@@ -12,7 +12,7 @@ Departures: attention knows how many events ago each state is from, for a state 
 layer from the question alone, here they stand before the words alone and are the user's too; DePT's short prompt is one
 for all, here it is the user's.
 Shapes: B users, L events, D dimensions of states, T words of a question, W of the language model's embeddings, K
-vectors, H hidden dimensions, R dimensions of a bottleneck or an update.
+vectors, H hidden dimensions, M = L + 1, A heads of E dimensions, R dimensions of a bottleneck or an update.
 """
 
 from typing import Any, Final
@@ -106,11 +106,11 @@ class Queries(nn.Module):
         seen_BMH = torch.cat((self.nothing_H.expand(count, 1, -1), events_BLH), dim=1)
         is_seen_BM = functional.pad(is_event_BL, (1, 0), value=True)
         keys_BMH, values_BMH = self.keys_values(seen_BMH).chunk(2, dim=-1)
-        mixed = functional.scaled_dot_product_attention(
-            *map(self._split, (self.ask(self.norms[0](asked_BKH)), keys_BMH, values_BMH)),
-            attn_mask=is_seen_BM[:, None, None],
+        asks_BAKE = self._split(self.ask(self.norms[0](asked_BKH)))
+        mixed_BAKE = functional.scaled_dot_product_attention(
+            asks_BAKE, self._split(keys_BMH), self._split(values_BMH), attn_mask=is_seen_BM[:, None, None]
         )
-        found_BKH = asked_BKH + self.mixed(mixed.transpose(1, 2).flatten(2))
+        found_BKH = asked_BKH + self.mixed(mixed_BAKE.transpose(1, 2).flatten(2))
         found_BKH = found_BKH + self.wide(self.norms[1](found_BKH))
         return self.norms[2](found_BKH)
 

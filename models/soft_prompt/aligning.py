@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from features.errors import InvalidInput
@@ -155,10 +156,10 @@ def _length(one: tuple[Question, Asked]) -> int:
     return len(words) + len(answer)
 
 
-def right(aligned: Aligned, events: EncoderData, questions: Sequence[Question]) -> np.ndarray:
+def right(aligned: Aligned, events: EncoderData, questions: Sequence[Question]) -> NDArray[np.bool_]:
     """is_right_N: whether the likeliest choice is the true one."""
     scores_NC = aligned.scores(questions, pasts_of(events, questions))
-    return scores_NC.argmax(axis=1) == [question.truth for question in questions]
+    return np.asarray(scores_NC.argmax(axis=1) == [question.truth for question in questions])
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ as in models/soft_prompt/layout.py.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,9 +20,6 @@ from models.device import Device, best_device
 from models.language.adapters import base_digest
 from models.language.plain_tokens import PlainTokens
 from models.soft_prompt.layout import Asked, Rows
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 class Language:
@@ -41,14 +39,14 @@ class Language:
             from models.language.tuning import adapted  # here, for PEFT is needed for this alone
 
             self.whole = adapted(folder, rank, seed).to(self.device.name).eval()
-            self._model = self.whole.get_base_model()
+            self.model = self.whole.get_base_model()
         else:
-            self._model = _frozen(folder, lora, self.device)
-        self.updates = nn.ParameterList(one for one in self._model.parameters() if one.requires_grad)
-        embeddings_VW = self._model.get_input_embeddings().weight
+            self.model = _frozen(folder, lora, self.device)
+        self.updates = nn.ParameterList(one for one in self.model.parameters() if one.requires_grad)
+        embeddings_VW = self.model.get_input_embeddings().weight
         self.width = int(embeddings_VW.shape[1])
         self.norm = float(embeddings_VW.float().norm(dim=1).mean())
-        self.reads = int(self._model.config.max_position_embeddings)
+        self.reads = int(self.model.config.max_position_embeddings)
 
     def asked(self, prompt: str, answers: Sequence[str], tokens: int) -> Asked:
         """Their tokens, with an end behind each answer: of two answers that begin alike the shorter would otherwise
@@ -68,7 +66,7 @@ class Language:
 
     def words(self, rows: Rows) -> Tensor:
         """words_BTW: the embeddings of what is read."""
-        words_BTW: Tensor = self._model.get_input_embeddings()(rows.tokens_BT)
+        words_BTW: Tensor = self.model.get_input_embeddings()(rows.tokens_BT)
         return words_BTW
 
     def log_likelihoods(self, soft_BKW: Tensor, words_BTW: Tensor, rows: Rows) -> Tensor:
@@ -80,13 +78,13 @@ class Language:
         tokens = soft_BKW.shape[1]
         inputs_BSW = torch.cat((soft_BKW.to(words_BTW.dtype), words_BTW), dim=1)
         with self.device.autocast():
-            states_BSW = self._model.get_decoder()(
+            states_BSW = self.model.get_decoder()(
                 inputs_embeds=inputs_BSW,
                 attention_mask=rows.sees(tokens),
                 position_ids=rows.positions(tokens),
                 use_cache=False,
             ).last_hidden_state
-            logits_PV = self._model.get_output_embeddings()(states_BSW[rows.rows_P, tokens + rows.columns_P]).float()
+            logits_PV = self.model.get_output_embeddings()(states_BSW[rows.rows_P, tokens + rows.columns_P]).float()
         log_chances_A = logits_PV[rows.point_A, rows.target_A] - logits_PV.logsumexp(dim=-1)[rows.point_A]
         return log_chances_A.new_zeros(rows.n_answers).index_add(0, rows.answer_A, log_chances_A)
 
@@ -94,8 +92,6 @@ class Language:
         """The files of the LoRA, none where there is none."""
         if self.whole is None:
             return {}
-        from tempfile import TemporaryDirectory
-
         from models.language.tuning import save_updates
 
         with TemporaryDirectory() as name:
@@ -103,10 +99,10 @@ class Language:
             return {path.name: path.read_bytes() for path in sorted(Path(name).iterdir())}
 
 
-def _frozen(folder: Path, lora: Path | None, device: Device) -> "PreTrainedModel":
+def _frozen(folder: Path, lora: Path | None, device: Device) -> Any:
     """The weights in the precision of the device's products, and no gradient for any."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,

@@ -11,7 +11,7 @@ places, A tokens of all answers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import torch
@@ -59,8 +59,8 @@ class Rows:
         return ((is_shared_B1S | is_own_BSS) & is_before_SS)[:, None]
 
     def to(self, device: str) -> "Rows":
-        tensors = (getattr(self, name) for name in self.__slots__ if name != "n_answers")
-        return Rows(*(tensor.to(device) for tensor in tensors), self.n_answers)
+        tensors = {one.name: getattr(self, one.name) for one in fields(Rows) if one.name != "n_answers"}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 def laid_out(asked: Sequence[Asked]) -> Rows:
@@ -88,11 +88,16 @@ def laid_out(asked: Sequence[Asked]) -> Rows:
         parts.append(part)
         places.append(place)
     width = max(map(len, tokens))
+    rows_P, columns_P = torch.tensor(points).T
+    point_A, target_A, answer_A = torch.tensor(predicted).T
     return Rows(
         torch.tensor([one + [0] * (width - len(one)) for one in tokens]),
         torch.tensor([one + [-1] * (width - len(one)) for one in parts]),
         torch.tensor([one + [0] * (width - len(one)) for one in places]),
-        *torch.tensor(points).T,
-        *torch.tensor(predicted).T,
+        rows_P,
+        columns_P,
+        point_A,
+        target_A,
+        answer_A,
         n_answers,
     )

@@ -52,7 +52,7 @@ def test_gradients_reach_the_adapter_alone(folder: Path, kind: str) -> None:
     aligned = Aligned(quick(kind=kind, tokens=KINDS[kind]), DATA.encoder, Language(folder, CPU))
     loss_of(aligned).backward()
     assert all(one.grad is not None for one in aligned.adapter.parameters())
-    others = [*aligned.language._model.parameters(), *aligned.reader.parameters()]
+    others = [*aligned.language.model.parameters(), *aligned.reader.parameters()]
     assert not any(one.requires_grad or one.grad is not None for one in others)
 
 
@@ -61,7 +61,7 @@ def test_a_tuned_encoder_and_a_lora_get_gradients_when_they_are_to(folder: Path)
     aligned = Aligned(config, DATA.encoder, Language(folder, CPU, rank=config.lora))
     loss_of(aligned).backward()
     assert aligned.reader.encoder.rows.weight.grad.abs().sum() > 0
-    named = dict(aligned.language._model.named_parameters())
+    named = dict(aligned.language.model.named_parameters())
     assert {name for name, one in named.items() if one.grad is not None} == {name for name in named if "lora_" in name}
     assert [group["lr"] for group in groups(aligned, config)] == [
         config.learning_rate,
@@ -82,12 +82,12 @@ def test_what_dept_adds_to_words_has_a_rate_of_its_own(folder: Path) -> None:
 def test_a_favourite_is_learnt_and_neither_a_constant_nor_a_stranger_tells_it(tmp_path: Path) -> None:
     data = favourites(users=160)
     folder = toy_llama(tmp_path / "toy", words="likes what Answer war love space jazz", spread=0.2)
-    config = quick(steps=180, every=180, learning_rate=0.03)
+    config = quick(kind="query", tokens=2, batch=16, steps=120, every=120)
     truths = [question.truth for question in data.validation]
     aligned = align(data, folder, config, device=CPU)
     constant = align(data, folder, replace(config, source="constant"), device=CPU)
     strangers = aligned.scores(data.validation, pasts_of_strangers(data.events, data.validation))
-    assert right(aligned, data.events, data.validation).mean() >= 0.75
+    assert right(aligned, data.events, data.validation).mean() >= 0.7
     assert right(constant, data.events, data.validation).mean() <= 0.5
     assert (strangers.argmax(axis=1) == truths).mean() <= 0.5
 
@@ -190,6 +190,6 @@ def test_nothing_to_learn_from_or_to_measure_by_is_refused(folder: Path) -> None
 
 
 def test_a_limit_of_minutes_ends_it(folder: Path) -> None:
-    aligned = align(DATA, folder, quick(steps=100_000, every=3, minutes=1e-9), device=CPU)
-    assert len(aligned.said["curves"]["loss"]) == 1
+    aligned = align(DATA, folder, quick(steps=100_000, every=1, minutes=0.005), device=CPU)
+    assert 1 <= len(aligned.said["curves"]["loss"]) < 1000
     assert json.dumps(aligned.said)

@@ -85,7 +85,7 @@ def test_nothing_before_an_answer_hangs_on_it(folder: Path) -> None:
     for answer in (" war", " love and war"):
         rows = laid_out([language.asked("likes what", [answer], 2)])
         inputs = torch.cat((softs(1, language), language.words(rows)), dim=1)
-        read = language._model.get_decoder()(inputs_embeds=inputs).last_hidden_state
+        read = language.model.get_decoder()(inputs_embeds=inputs).last_hidden_state
         states.append(read[0, : 2 + int(rows.words().sum())])
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=1e-5)
 
