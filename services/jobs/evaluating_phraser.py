@@ -37,10 +37,21 @@ def evaluate_phraser_and_report(settings: Settings, data: str, kind: str, users:
     opened = open_generator(settings)
     assert opened is not None  # noqa: S101 - the settings name one
     generator, prompt = Metered(opened), summary_prompt(settings)
+    mark, tuning = fingerprint(dataset), tuning_of(settings)
+    is_taught_here = tuning.get("data") == mark
     facts = facts_of(dataset.events, dataset.items)
-    told = [chosen(facts[user], SummaryKind(kind)) for user in held_out(dataset.events["user"], users)]
-    protocol = {"users": len(told), "kind": kind, "generator": generator.name, "prompt": prompt.version}
-    with recorded(settings, "evaluate phraser", kind, dataset, fingerprint(dataset), protocol) as run:
+    unseen = held_out(dataset.events["user"], users)
+    if is_taught_here and len(unseen) > tuning["held_out"]:
+        raise InvalidInput("users", f"{users} was given; the adapter was trained with {tuning['held_out']} held out")
+    told = [chosen(facts[user], SummaryKind(kind)) for user in unseen]
+    protocol = {
+        "users": len(told),
+        "kind": kind,
+        "generator": generator.name,
+        "taught_on": "these data" if is_taught_here else "other data" if tuning else "nothing",
+        "prompt": prompt.version,
+    }
+    with recorded(settings, "evaluate phraser", kind, dataset, mark, protocol) as run:
         start = time.perf_counter()
         written: list[Written] = []
         with progress("summarising") as advance:
@@ -52,7 +63,7 @@ def evaluate_phraser_and_report(settings: Settings, data: str, kind: str, users:
             "evaluate": "phraser",
             "data": {"name": dataset.name, "users": len(facts), "events": dataset.events.height},
             "protocol": protocol,
-            **own_words(told, written, tuning_of(settings).get("wordings", ())),
+            **own_words(told, written, tuning.get("wordings", ())),
             "input_tokens": generator.spent.input_tokens,
             "output_tokens": generator.spent.output_tokens,
             "seconds": round(seconds, 1),

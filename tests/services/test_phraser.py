@@ -76,12 +76,21 @@ def test_the_report_tells_whose_words_the_summaries_are(
     report = json.loads(capsys.readouterr().out)
     assert report["evaluate"] == "phraser"
     assert report["protocol"]["users"] == 3
+    assert report["protocol"]["taught_on"] == "these data"
     assert report["protocol"]["generator"].startswith(SMOLLM2)
     assert report["own"]["value"] == 0.0  # of a model whose weights are random
     assert report["sentences"] == 0
     assert report["problems"]
     evaluate_phraser_and_report(settings, ratings, "rating", 3, json=False)
     assert "3 users held out" in capsys.readouterr().out
+
+
+def test_users_of_whom_it_may_have_been_taught_are_not_asked_for(settings: Settings, ratings: str) -> None:
+    report = train_phraser(settings, ratings, CONFIG, seed=0)
+    told = Path(report["folder"]) / "tuning.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"held_out": 2}))
+    with pytest.raises(InvalidInput, match="2 held out"):
+        evaluate_phraser_and_report(settings, ratings, "rating", 3, json=True)
 
 
 def test_without_the_generator_it_is_said_what_brings_it(own_home: Path, ratings: str) -> None:
