@@ -1,0 +1,37 @@
+"""From a data set to what a soft prompt is learned from: an encoder of what is known, and questions about its users."""
+
+import numpy as np
+
+from features.datasets import Dataset, fingerprint
+from models.counts.fitting import texts_of
+from models.encoders.config import EncoderConfig
+from models.encoders.reading import encoder_data
+from models.encoders.store import Cut, EncoderStore
+from models.soft_prompt.data import AligningData
+from models.soft_prompt.drawing import draw, even
+from models.soft_prompt.log import Log, Split, log_of
+from models.soft_prompt.tasks import Asking
+
+
+def prepared(
+    dataset: Dataset, encoders: EncoderStore, config: EncoderConfig, asking: Asking | None = None, seed: int = 0
+) -> tuple[Log, AligningData]:
+    """The data set as it is asked about, and questions about its training and validation users with an encoder of
+    `config` that knows no event behind a user's cut; its training stops by the last ones before.
+
+    The validation questions are even, and in a drawn order: any first ones of them are of every task. Raises what
+    `log_of`, `draw` and `EncoderStore.pair` do: InvalidInput, UnknownName, BundleRefused.
+    """
+    asking = asking or Asking()
+    log = log_of(dataset, asking)
+    texts = texts_of(dataset.items, log.vocabulary)
+    cut = Cut(fingerprint(dataset), f"leave-{asking.last}-out")
+    encoder = encoders.pair(log.known(dataset.events), log.vocabulary, texts, cut, config, seed, fit="train").kept
+    validation = even(draw(log, Split.VALIDATION, asking, seed=seed), seed)
+    order = np.random.default_rng(seed).permutation(len(validation)).tolist()
+    return log, AligningData(
+        encoder_data(log.past, texts),
+        encoder.retriever.encoder,
+        draw(log, Split.TRAIN, asking, seed=seed),
+        [validation[place] for place in order],
+    )
