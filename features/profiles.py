@@ -6,6 +6,7 @@ Keys of one user, all in one hash slot (the digest keeps any character of a user
     tp:{TENANT:DIGEST}:s   sorted set  every item ever seen -> newest time, never trimmed
     tp:{TENANT:DIGEST}:m   hash        log positions applied, the time of an erasure
     tp:{TENANT:DIGEST}:v   string      vectors of two models, encoded as features/vectors.py says
+    tp:{TENANT:DIGEST}:p   string      the soft prompt of one model, encoded as features/soft_prompts.py says
     tp:{TENANT:DIGEST}:y   hash        summaries and corrections, encoded as features/summaries.py says
 
 Keys of a tenant: `tp:{TENANT}:items` (the catalogue), `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on) and
@@ -31,7 +32,8 @@ from features.errors import StoreUnavailable
 from features.events import Event, ItemId, UserDigest, UserId, user_digest
 from features.history import UserHistory, encode, seen_items
 from features.items import Item, encode_item, parse_item, version
-from features.profile import Correction, Position, StoredSummary, UserVector
+from features.profile import Correction, Position, SoftPrompt, StoredSummary, UserVector
+from features.soft_prompts import decode_soft_prompt, encode_soft_prompt
 from features.summaries import UserSummaries, correction_field, encode_correction, encode_summary, summary_field
 from features.vectors import decode_vectors, encode_vector, vector_of
 
@@ -82,6 +84,7 @@ class ProfileStore:
         self._own = threading.local()
         self._apply = _Script(client, "apply.lua")
         self._vector = _Script(client, "vector.lua")
+        self._soft_prompt = _Script(client, "soft_prompt.lua")
         self._summaries = _Script(client, "summaries.lua")
         self._upsert = _Script(client, "upsert.lua")
 
@@ -132,6 +135,35 @@ class ProfileStore:
         with _translated():
             stored: Any = self._client.get(self._vectors_key(user_digest(user)))
         return decode_vectors(stored or b"")
+
+    def read_with_soft_prompts(
+        self, users: Sequence[UserId], model: str
+    ) -> list[tuple[UserHistory, SoftPrompt | None]]:
+        """The histories, each with the model's soft prompt, in one round trip; one of another model is none.
+
+        A soft prompt is that of its history when both have one `as_of`; else it is stale.
+        """
+        commands: list[_Command] = []
+        for user in users:
+            commands += *self._read_commands(user), ("GET", self._soft_prompt_key(user_digest(user)))
+        replies = iter(self._send(commands))
+        read: list[tuple[UserHistory, SoftPrompt | None]] = []
+        for user, *found, stored in zip(users, replies, replies, replies, replies, strict=True):
+            prompt = decode_soft_prompt(stored or b"")
+            is_its = prompt is not None and prompt.model == model
+            read.append((_history(user, *found), prompt if is_its else None))
+        return read
+
+    def write_soft_prompts(self, prompts: Sequence[tuple[UserId, SoftPrompt]]) -> int:
+        """Stores each soft prompt as `write_vectors` does a vector, in place of that of any model; how many were
+        stored. Raises InvalidInput, before anything is stored, for one that is not finite or too big."""
+        return sum(self._soft_prompt.run([self._soft_prompt_call(user, prompt) for user, prompt in prompts]))
+
+    def soft_prompt(self, user: UserId) -> SoftPrompt | None:
+        """What is stored for this user, of whatever model, stale or not."""
+        with _translated():
+            stored: Any = self._client.get(self._soft_prompt_key(user_digest(user)))
+        return decode_soft_prompt(stored or b"")
 
     def read_with_summaries(self, users: Sequence[UserId]) -> list[tuple[UserHistory, UserSummaries]]:
         """The histories, each with what is said about its user, in one round trip."""
@@ -229,7 +261,7 @@ class ProfileStore:
         """Bytes that the server spends on this user, keys and bookkeeping included."""
         with _translated():
             digest = user_digest(user)
-            keys = (*self._keys(digest), self._vectors_key(digest), self._summaries_key(digest))
+            keys = (*self._keys(digest), *self._made_keys(digest))
             return sum(self._client.memory_usage(key, samples=0) or 0 for key in keys)
 
     def rewrite_append_only_file(self) -> bool:
@@ -287,7 +319,7 @@ class ProfileStore:
         folded = encode(batch.events, self._limit, batch.erased_at)
         keys = self._keys(batch.user)
         if batch.erased_at is not None:  # an erasure takes these with it; no other batch touches them
-            keys += (self._vectors_key(batch.user), self._summaries_key(batch.user))
+            keys += self._made_keys(batch.user)
         return keys, (self._limit, field, batch.last.offset, erased, folded, *seen)
 
     def _vector_call(self, user: UserId, vector: UserVector) -> tuple[Sequence[str], Sequence[Any]]:
@@ -295,6 +327,11 @@ class ProfileStore:
         field = f"{as_of.log_id}:{as_of.partition}"
         keys = (self._keys(digest)[2], self._vectors_key(digest))
         return keys, (field, as_of.offset, vector.model, encode_vector(vector))
+
+    def _soft_prompt_call(self, user: UserId, prompt: SoftPrompt) -> tuple[Sequence[str], Sequence[Any]]:
+        digest, as_of = user_digest(user), prompt.as_of
+        keys = (self._keys(digest)[2], self._soft_prompt_key(digest))
+        return keys, (f"{as_of.log_id}:{as_of.partition}", as_of.offset, encode_soft_prompt(prompt))
 
     def _summaries_call(
         self, history: UserHistory, fields: Sequence[tuple[bytes, int | str, bytes]]
@@ -313,11 +350,18 @@ class ProfileStore:
         prefix = f"tp:{{{self._tenant}:{user}}}:"
         return f"{prefix}h", f"{prefix}s", f"{prefix}m"
 
+    def _made_keys(self, user: UserDigest) -> tuple[str, ...]:
+        """What was made of the history, in the order of apply.lua."""
+        return self._vectors_key(user), self._summaries_key(user), self._soft_prompt_key(user)
+
     def _vectors_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:v"
 
     def _summaries_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:y"
+
+    def _soft_prompt_key(self, user: UserDigest) -> str:
+        return f"tp:{{{self._tenant}:{user}}}:p"
 
     def _tokens_key(self, day: str) -> str:
         return f"tp:{{{self._tenant}}}:tokens:{day}"
