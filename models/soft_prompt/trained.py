@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from features.errors import InvalidInput, WeightsRefused
 from models.checkpointing import copied
@@ -24,17 +24,16 @@ from models.device import Device
 from models.encoders.frozen import FrozenEncoder
 from models.kept import load_parts, save_parts
 from models.language.adapters import base_digest
-from models.soft_prompt.adapters import Adapter
 from models.soft_prompt.config import SoftPromptConfig, configured
 from models.soft_prompt.language import Language
 from models.soft_prompt.layout import Asked, laid_out
+from models.soft_prompt.prompter import Prompter, Words
 from models.soft_prompt.questions import Question, rendered
-from models.soft_prompt.reading import ConstantReader, EncoderReader, Past
+from models.soft_prompt.reading import Past
 
 FORMAT: Final = 1
-USERS: Final = 256  # whose prompts are made at once
 TOKENS: Final = 2048  # of a batch that is scored, with its padding
-_WEIGHTS: Final = "soft-prompt.safetensors"
+WEIGHTS: Final = "soft-prompt.safetensors"
 
 
 class Aligned:
@@ -49,38 +48,23 @@ class Aligned:
     ) -> None:
         """With weights by torch's seed, still to be trained or loaded."""
         self.config, self.encoder, self.language, self.said = config, encoder, language, said or {}
-        shape = encoder.config.dimensions, language.width, language.norm, encoder.config.length
-        device = language.device.name
-        self.adapter = Adapter(config, *shape).to(device)
-        is_constant = config.source == "constant"
-        reader = ConstantReader(shape[0]) if is_constant else EncoderReader(encoder, is_tuned=config.tune_encoder)
-        self.reader = reader.to(device)
-        learns: dict[str, nn.Module] = {"adapter": self.adapter}
-        if is_constant or config.tune_encoder:
-            learns["reader"] = self.reader
-        self.weights = nn.ModuleDict(learns).eval()  # of its own: the language model's updates are kept by themselves
+        self.prompter = Prompter(config, encoder, language.width, language.norm, language.device.name)
+        self.adapter, self.reader = self.prompter.adapter, self.prompter.reader
+        self.weights = self.prompter.weights  # the language model's updates are kept by themselves
 
     def log_likelihoods(self, pasts: Sequence[Past], asked: Sequence[Asked]) -> Tensor:
         """log_chances_F of the answers to the questions, each behind the soft prompt of its user's past."""
         rows = laid_out(asked).to(self.language.device.name)
         words_BTW, is_word_BT = self.language.words(rows), rows.words()
-        soft_BKW = self.adapter(*self.reader(pasts), words_BTW, is_word_BT)
+        soft_BKW = self.prompter.soft(pasts, (words_BTW, is_word_BT))
         return self.language.log_likelihoods(soft_BKW, self.adapter.reworded(words_BTW, is_word_BT), rows)
 
-    @torch.inference_mode()
     def prompts(self, pasts: Sequence[Past], texts: Sequence[str] | None = None) -> NDArray[np.float32]:
         """soft_NKW of users by their pasts. texts: what is asked of each, which an "instructed" prompt hangs on.
 
         Raises InvalidInput when it does and there are none.
         """
-        if texts is None and self.config.kind == "instructed":
-            raise InvalidInput("question", "none was given; these soft prompts are made for one question each")
-        soft_NKW = np.zeros((len(pasts), self.config.tokens, self.language.width), np.float32)
-        for first in range(0, len(pasts), USERS):
-            some = slice(first, first + USERS)
-            words = self._words([" "] * len(pasts[some]) if texts is None else texts[some])
-            soft_NKW[some] = self.adapter(*self.reader(pasts[some]), *words).float().cpu().numpy()
-        return soft_NKW
+        return self.prompter.prompts(pasts, None if texts is None else lambda some: self._words(texts[some]))
 
     @torch.inference_mode()
     def scores(self, questions: Sequence[Question], pasts: Sequence[Past]) -> NDArray[np.float32]:
@@ -105,7 +89,8 @@ class Aligned:
         """The tokens of a question and of its choices."""
         return self.language.asked(*rendered(question, self.config.style), self.config.tokens)
 
-    def _words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    @torch.inference_mode()
+    def _words(self, texts: Sequence[str]) -> Words:
         """(words_BTW, is_word_BT) of texts."""
         asked = [self.language.asked(text, [text], self.config.tokens)[0] for text in texts]
         rows = laid_out([(tokens, [[0]]) for tokens in asked]).to(self.language.device.name)
@@ -119,13 +104,17 @@ class Aligned:
 
     def parts(self) -> dict[str, bytes]:
         """The files that hold what was learned."""
-        return {_WEIGHTS: save(copied(self.weights))} | self.language.parts()
+        return {WEIGHTS: save(copied(self.weights))} | self.language.parts()
 
     def save(self, folder: Path) -> None:
         """Writes what was learned, in safetensors and JSON, and what it belongs to; all or nothing."""
+        save_parts(folder, self.parts(), self.manifest())
+
+    def manifest(self) -> dict[str, Any]:
+        """What it is, what it belongs to, and how it was trained: JSON values."""
         belongs = {"encoder": self.encoder.digest, "language": self.language.digest}
-        known = {"format": FORMAT, "config": asdict(self.config), **belongs}
-        save_parts(folder, self.parts(), {**known, **self.said})
+        shape = {"width": self.language.width, "norm": self.language.norm}
+        return {"format": FORMAT, "config": asdict(self.config), **belongs, **shape, **self.said}
 
     @classmethod
     def load(cls, folder: Path, encoder: FrozenEncoder, language: Path, device: Device | None = None) -> "Aligned":
@@ -146,7 +135,7 @@ class Aligned:
         try:
             config = configured(manifest["config"])
             aligned = cls(config, encoder, Language(language, device, lora=folder if config.lora else None), manifest)
-            aligned.weights.load_state_dict(load(parts[_WEIGHTS]))
+            aligned.weights.load_state_dict(load(parts[WEIGHTS]))
         except (KeyError, TypeError, RuntimeError, SafetensorError, InvalidInput) as error:
             raise WeightsRefused(f"{folder}: {error}; train it again") from None
         return aligned

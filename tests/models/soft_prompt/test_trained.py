@@ -9,7 +9,7 @@ from toy_llama import toy_llama
 from toy_sequences import CPU
 
 from features.errors import BundleRefused, InvalidInput, WeightsRefused
-from models.soft_prompt import trained
+from models.soft_prompt import prompter, trained
 from models.soft_prompt.aligning import align
 from models.soft_prompt.language import Language
 from models.soft_prompt.layout import laid_out
@@ -55,7 +55,7 @@ def test_prompts_are_those_that_are_scored_with(folder: Path, monkeypatch: pytes
     soft = aligned.prompts(PASTS)
     assert soft.shape == (len(PASTS), 2, 32)
     assert soft.dtype == np.float32
-    monkeypatch.setattr(trained, "USERS", 5)
+    monkeypatch.setattr(prompter, "USERS", 5)
     np.testing.assert_allclose(aligned.prompts(PASTS), soft, rtol=1e-5, atol=1e-5)
     rows = laid_out([aligned.asked(one) for one in DATA.questions])
     with torch.no_grad():
