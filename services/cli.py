@@ -102,13 +102,17 @@ def ingest(
 
 @app.command()
 def encode(
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until a signal comes.")] = False, json: Json = False
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until a signal comes.")] = False,
+    soft_prompts: Annotated[
+        bool, typer.Option("--soft-prompts", help="Their soft prompts, not their vectors.")
+    ] = False,
+    json: Json = False,
 ) -> None:
     """Keep users' vectors fresh, behind the ingest: what the log holds now or, with --follow, what comes in too."""
     settings = _settings(serving=follow)
     from services.running import run_encode
 
-    report = run_encode(settings, until_end=not follow)
+    report = run_encode(settings, until_end=not follow, soft_prompts=soft_prompts)
     _report(report, json=json)
     if not follow and (report["failed"] or report["not_applied"]):
         raise typer.Exit(1)

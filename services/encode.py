@@ -1,9 +1,9 @@
-"""The encode worker: keeps the stored vector of every user that of the user's newest events.
+"""The encode worker: keeps what is stored of every user, a vector or a soft prompt, that of the user's newest events.
 
 It is a consumer group of the events stream that stays behind the ingest: a record counts once the ingest's checkpoint
-has passed it, and then its user's profile is read, encoded with others in one batch, and the vector stored beside the
+has passed it, and then its user's profile is read, encoded with others in one batch, and the form stored beside the
 profile. A profile that has moved on by then is left to the record that has moved it. The checkpoint is written after
-the vectors; a restart goes back a little before it, and finds the vectors that are there already fresh.
+the forms; a restart goes back a little before it, and finds those that are there already fresh.
 
 Checkpoints are a model's own: a new model starts at the beginning of the log, and a user who comes up often is encoded
 once, from what the profile is by then; a model that is rolled back to goes on where it was.
@@ -17,30 +17,124 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event as Signal
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from features.errors import LogUnavailable, StoreUnavailable
 from features.events import UserId
 from features.history import UserHistory
-from features.profile import UserVector
+from features.profile import SoftPrompt, UserVector
 from features.profiles import ProfileStore
-from models.recommender import HISTORY_LENGTH, Pipeline, Query
+from models.recommender import HISTORY_LENGTH, Query
 from services.behind import BATCH, PATIENCE_SECONDS, POLL_SECONDS, Fresh, behind, checkpoint, settled
 from services.threads import Threads
 from services.wiring import Backends
 from streaming.ingest import RETRY_SECONDS, WAIT_SECONDS, resume
 from streaming.log import Consumer, Record, Stream
 
+if TYPE_CHECKING:  # torch, which a process without a soft prompt does not wait for
+    from models.soft_prompt.bundle import SoftPrompter
+
 GROUP: Final = "encode"
+SOFT_PROMPTS_GROUP: Final = "soft-prompts"
 AT_ONCE: Final = 256  # users in one call of the encoder
 STANDBY_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
 
+Made = TypeVar("Made", UserVector, SoftPrompt)
+
+
+class Encodes(Protocol):
+    """A pipeline, as far as encoding goes. encoder_model: what its vectors are kept under, None without an encoder."""
+
+    @property
+    def encoder_model(self) -> str | None: ...
+
+    def vectors(self, queries: Sequence[Query]) -> NDArray[np.float32]: ...
+
+
+class Form(Protocol[Made]):
+    """What is made of users by one model. model: what it is kept under. group: whose records it is made behind."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def group(self) -> str: ...
+
+    def read(self, store: ProfileStore, users: Sequence[UserId]) -> list[tuple[UserHistory, Made | None]]:
+        """Histories with what is stored of this model, stale or not."""
+        ...
+
+    def make(self, histories: Sequence[UserHistory]) -> list[Made | None]:
+        """One a history, in their order; None where there is nothing to be made of one."""
+        ...
+
+    def write(self, store: ProfileStore, made: Sequence[tuple[UserId, Made]]) -> int:
+        """How many were stored: those whose profile has not moved on."""
+        ...
+
+
+class Vectors:
+    """The vectors of a pipeline's encoder."""
+
+    group = GROUP
+
+    def __init__(self, pipeline: Encodes, model: str) -> None:
+        self.model = model
+        self._pipeline = pipeline
+
+    @classmethod
+    def of(cls, pipeline: Encodes | None) -> "Vectors | None":
+        """None while there is no encoder."""
+        model = None if pipeline is None else pipeline.encoder_model
+        return None if pipeline is None or model is None else cls(pipeline, model)
+
+    def read(self, store: ProfileStore, users: Sequence[UserId]) -> list[tuple[UserHistory, UserVector | None]]:
+        return store.read_with_vectors(users, self.model)
+
+    def make(self, histories: Sequence[UserHistory]) -> list[UserVector | None]:
+        vectors_BD = self._pipeline.vectors([query_of(history) for history in histories])
+        return [
+            None if history.as_of is None else UserVector(vector_D, self.model, history.as_of)
+            for history, vector_D in zip(histories, vectors_BD, strict=True)
+        ]
+
+    def write(self, store: ProfileStore, made: Sequence[tuple[UserId, UserVector]]) -> int:
+        return store.write_vectors(made)
+
+
+class SoftPrompts:
+    """The soft prompts of a prompter."""
+
+    group = SOFT_PROMPTS_GROUP
+
+    def __init__(self, prompter: "SoftPrompter") -> None:
+        self.model = prompter.version
+        self._prompter = prompter
+
+    @classmethod
+    def of(cls, prompter: "SoftPrompter | None") -> "SoftPrompts | None":
+        """None while there is none, or while prompts are made for one question each."""
+        return None if prompter is None or prompter.is_instructed else cls(prompter)
+
+    def read(self, store: ProfileStore, users: Sequence[UserId]) -> list[tuple[UserHistory, SoftPrompt | None]]:
+        return store.read_with_soft_prompts(users, self.model)
+
+    def make(self, histories: Sequence[UserHistory]) -> list[SoftPrompt | None]:
+        return self._prompter.prompts(histories)
+
+    def write(self, store: ProfileStore, made: Sequence[tuple[UserId, SoftPrompt]]) -> int:
+        return store.write_soft_prompts(made)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What became of one batch of records: users whose vector was not fresh, vectors stored, users who failed."""
+    """What became of one batch of records: users of whom nothing fresh was stored, forms stored, users who failed."""
 
     records: int = 0
     users: int = 0
@@ -59,7 +153,7 @@ class Encoded:
 def follow(
     consumer: Consumer,
     store: ProfileStore,
-    current: Callable[[], Pipeline | None],
+    current: Callable[[], Form[Made] | None],
     stop: Signal,
     *,
     until_end: bool = False,
@@ -69,20 +163,20 @@ def follow(
 ) -> int:
     """Encodes the users of what the consumer reads until `stop` is set; how many records it leaves to the ingest.
 
-    current: the pipeline in use, asked before every batch; while it has no encoder, the log is left alone. until_end:
+    current: what the model in use makes, asked before every batch; while it is None, the log is left alone. until_end:
     returns when nothing is left to read, or when the ingest has not come further for `patience` seconds. While the log
     or the store does not answer, it tries again every RETRY_SECONDS. `report` is called after each batch.
     """
     following, held, moved = "", list[Record](), time.monotonic()
     fresh: Fresh = {}
     while not stop.is_set():
-        pipeline = current()
-        if pipeline is None or pipeline.encoder_model is None:
+        form = current()
+        if form is None:
             if until_end:
                 break
             stop.wait(RETRY_SECONDS)
             continue
-        group = f"{GROUP}:{pipeline.encoder_model}:{consumer.stream}"
+        group = f"{form.group}:{form.model}:{consumer.stream}"
         if group != following:
             following, held, fresh = group, [], {}
             resume(consumer, store, group, stop)
@@ -91,7 +185,7 @@ def follow(
                 held += consumer.read(BATCH - len(held), 0.0 if held else WAIT_SECONDS)
             done, waiting = settled(held, store)
             if done:
-                encoded = encode_users(behind(done, fresh), store, pipeline, fresh, stop, at_once)
+                encoded = encode_users(behind(done, fresh), store, form, fresh, stop, at_once)
                 if stop.is_set():  # in the middle of it
                     break
                 checkpoint(done, consumer, store, group)
@@ -110,34 +204,35 @@ def follow(
 def start_encoding(
     backends: Backends,
     threads: Threads,
-    current: Callable[[], Pipeline],
+    group: str,
+    current: Callable[[], Form[Made] | None],
     at_once: int,
     report: Callable[[Encoded], None],
 ) -> None:
-    """Follows the log in `threads`; while another process does, stands by to take its place."""
+    """Follows the log in `threads`, as the form's group; while another process does, stands by to take its place."""
 
     def run() -> None:
         while not threads.stop.is_set():
             try:
-                consumer = backends.log.consumer(Stream.EVENTS, GROUP)
+                consumer = backends.log.consumer(Stream.EVENTS, group)
             except LogUnavailable:
                 threads.stop.wait(STANDBY_SECONDS)
                 continue
             with closing(consumer):
                 follow(consumer, backends.patient, current, threads.stop, at_once=at_once, report=report)
 
-    threads.start("encoding users", run)
+    threads.start(f"encoding users ({group})", run)
 
 
 def encode_users(
     users: Sequence[UserId],
     store: ProfileStore,
-    pipeline: Pipeline,
+    form: Form[Made],
     fresh: Fresh,
     stop: Signal,
     at_once: int = AT_ONCE,
 ) -> Encoded:
-    """Stores a vector for each of these users that has a history and no fresh one; ends early when `stop` is set.
+    """Stores the form of each of these users that has a history and no fresh one; ends early when `stop` is set.
 
     Users whose encoding fails are logged and left out: requests encode them, and say so when that fails too. What is
     stored goes into `fresh` as well.
@@ -146,12 +241,9 @@ def encode_users(
     for first in range(0, len(users), at_once):
         if stop.is_set():
             break
-        stale = _stale(users[first : first + at_once], store, pipeline, fresh)
+        stale = _stale(users[first : first + at_once], store, form, fresh)
         if stale:
-            encoded = _encode(stale, store, pipeline)
-            if encoded.written == len(stale):
-                fresh |= {history.user: history.as_of for history in stale if history.as_of is not None}
-            done += encoded
+            done += _encode(stale, store, form, fresh)
     return done
 
 
@@ -161,29 +253,27 @@ def query_of(history: UserHistory) -> Query:
     return Query(history.user, items, as_of=history.as_of, times_L=times_L, values_L=values_L)
 
 
-def _encode(histories: Sequence[UserHistory], store: ProfileStore, pipeline: Pipeline) -> Encoded:
-    model = pipeline.encoder_model or ""
+def _encode(histories: Sequence[UserHistory], store: ProfileStore, form: Form[Made], fresh: Fresh) -> Encoded:
     try:
-        vectors_BD = pipeline.vectors([query_of(history) for history in histories])
-        made = [
-            (history.user, UserVector(vector_D, model, history.as_of))
-            for history, vector_D in zip(histories, vectors_BD, strict=True)
-            if history.as_of is not None
-        ]
-        return Encoded(users=len(histories), written=store.write_vectors(made))
+        found = zip(histories, form.make(histories), strict=True)
+        made = [(history.user, one) for history, one in found if one is not None]
+        written = form.write(store, made)
     except (StoreUnavailable, LogUnavailable):
         raise
     except Exception:
         logger.exception("%d users could not be encoded", len(histories))
         return Encoded(users=len(histories), failed=len(histories))
+    if written == len(made):
+        fresh |= {history.user: history.as_of for history in histories if history.as_of is not None}
+    return Encoded(users=len(made), written=written)
 
 
-def _stale(users: Sequence[UserId], store: ProfileStore, pipeline: Pipeline, fresh: Fresh) -> list[UserHistory]:
-    """The histories without a fresh vector. The key of an erasure is no user's, and has none."""
+def _stale(users: Sequence[UserId], store: ProfileStore, form: Form[Made], fresh: Fresh) -> list[UserHistory]:
+    """The histories without a fresh form. The key of an erasure is no user's, and has none."""
     stale = []
-    for history, vector in store.read_with_vectors(users, pipeline.encoder_model or ""):
-        if vector is not None and vector.as_of == history.as_of:
-            fresh[history.user] = vector.as_of
+    for history, made in form.read(store, users):
+        if made is not None and made.as_of == history.as_of:
+            fresh[history.user] = made.as_of
         elif history.encoded:
             stale.append(history)
     return stale

@@ -73,6 +73,11 @@ class Metrics:
         self.encoded = Counter(
             "tasteprint_encoded_vectors_total", "Vectors that the encode worker stored.", registry=self.registry
         )
+        self.encoded_soft_prompts = Counter(
+            "tasteprint_encoded_soft_prompts_total",
+            "Soft prompts that the encode worker stored.",
+            registry=self.registry,
+        )
         self.lists = Counter(
             "tasteprint_p5_lists_total",
             "Lists of P5 that recommendations asked for: fresh, stale while a newer one is made, or missing.",
@@ -105,8 +110,12 @@ class Metrics:
         self.newest_applied.labels(applied.stream).set(applied.last_appended)
 
     def encode(self, encoded: Encoded) -> None:
-        """Counts one batch of the encode worker."""
+        """Counts one batch of vectors of the encode worker."""
         self.encoded.inc(encoded.written)
+
+    def encode_soft_prompts(self, encoded: Encoded) -> None:
+        """Counts one batch of soft prompts of the encode worker."""
+        self.encoded_soft_prompts.inc(encoded.written)
 
     def used_vectors(self, stored: int, computed: int) -> None:
         """Counts where the vectors of one batch of answers came from."""

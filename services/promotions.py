@@ -127,8 +127,18 @@ def put_into_use(
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
         promotion = Promotion(at, who or _somebody(), current, name, kind, forced, figures or {}, reason)
         _append(_journal_path(settings), promotion.line())
-        _point(pointer(settings), name)
+        point(pointer(settings), name)
         return promotion
+
+
+def point(path: Path, name: str) -> None:
+    """The file holds this name from now on; at once or not at all, whatever ends the process."""
+    written = path.with_suffix(".new")
+    with written.open("w") as file:
+        file.write(name + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(written, path)
 
 
 @contextmanager
@@ -161,15 +171,6 @@ def _append(path: Path, line: bytes) -> None:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _point(path: Path, name: str) -> None:
-    written = path.with_suffix(".new")
-    with written.open("w") as file:
-        file.write(name + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(written, path)
 
 
 def _somebody() -> str:

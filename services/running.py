@@ -6,9 +6,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from threading import Event as Signal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -20,8 +21,16 @@ from services.wiring import backends
 from streaming.ingest import Applied
 from streaming.log import Stream
 
+if TYPE_CHECKING:
+    from services.encode import Form, Made, SoftPrompts, Vectors
+
 GC_OBJECTS: Final = 50_000
 SWITCH_SECONDS: Final = 0.001  # how long a background thread may keep a request waiting for the interpreter
+
+_NO_ENCODER: Final = "no bundle with an encoder is in use; train one with `tasteprint train encoder`"
+_NO_SOFT_PROMPT: Final = (
+    "no soft prompt that is the same for every question is in use; train one with `tasteprint train soft-prompt`"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,35 +96,34 @@ def run_ingest(settings: Settings, *, until_end: bool) -> dict[str, Any]:
     return counts
 
 
-def run_encode(settings: Settings, *, until_end: bool) -> dict[str, Any]:
-    """Keeps users' vectors fresh until a signal comes or, with until_end, until the log's end; what was done.
+def run_encode(settings: Settings, *, until_end: bool, soft_prompts: bool = False) -> dict[str, Any]:
+    """Keeps users' vectors, or their soft prompts, fresh until a signal comes or, with until_end, until the log's end;
+    what was done.
 
-    Raises UnknownName when there is no bundle with an encoder and none is waited for, LogUnavailable when another
-    process is encoding already.
+    Raises UnknownName when there is no bundle with an encoder, or no soft prompt, and none is waited for;
+    LogUnavailable when another process is encoding already.
     """
-    from models.catalogue import Catalogue
-    from models.recommender import Pipeline
-    from services.encode import GROUP, Encoded, follow
-    from services.metrics import Metrics
-    from services.served import Following
+    from services.encode import GROUP, SOFT_PROMPTS_GROUP
+
+    if soft_prompts:
+        return _run_encode(settings, SOFT_PROMPTS_GROUP, _soft_prompts(settings), _NO_SOFT_PROMPT, until_end)
+    return _run_encode(settings, GROUP, _vectors(settings), _NO_ENCODER, until_end)
+
+
+def _run_encode(
+    settings: Settings, group: str, current: Callable[[], "Form[Made] | None"], missing: str, until_end: bool
+) -> dict[str, Any]:
+    from services.encode import Encoded, follow
 
     stop, done, start = Signal(), Encoded(), time.perf_counter()
-    bundles = Following(settings, Catalogue(), time.time, Metrics())
-    bundles.start()
-
-    def current() -> Pipeline | None:
-        bundles.look()
-        served = bundles.answering.served
-        return None if served is None else served.pipeline
 
     def report(encoded: Encoded) -> None:
         nonlocal done
         done += encoded
 
-    pipeline = current()
-    if until_end and (pipeline is None or pipeline.encoder_model is None):
-        raise UnknownName("no bundle with an encoder is in use; train one with `tasteprint train encoder`")
-    with backends(settings) as opened, closing(opened.log.consumer(Stream.EVENTS, GROUP)) as consumer:
+    if until_end and current() is None:
+        raise UnknownName(missing)
+    with backends(settings) as opened, closing(opened.log.consumer(Stream.EVENTS, group)) as consumer:
         for signalled in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signalled, lambda *_: stop.set())
         left = follow(consumer, opened.patient, current, stop, until_end=until_end, report=report)
@@ -127,3 +135,35 @@ def run_encode(settings: Settings, *, until_end: bool) -> dict[str, Any]:
         "not_applied": left,
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _vectors(settings: Settings) -> "Callable[[], Vectors | None]":
+    """Those of the bundle in use."""
+    from models.catalogue import Catalogue
+    from services.encode import Vectors
+    from services.metrics import Metrics
+    from services.served import Following
+
+    bundles = Following(settings, Catalogue(), time.time, Metrics())
+    bundles.start()
+
+    def current() -> Vectors | None:
+        bundles.look()
+        served = bundles.answering.served
+        return None if served is None else Vectors.of(served.pipeline)
+
+    return current
+
+
+def _soft_prompts(settings: Settings) -> "Callable[[], SoftPrompts | None]":
+    """Those of the soft prompt in use."""
+    from services.encode import SoftPrompts
+    from services.soft_prompts import FollowingSoftPrompt
+
+    following = FollowingSoftPrompt(settings)
+
+    def current() -> SoftPrompts | None:
+        following.look()
+        return SoftPrompts.of(following.prompter)
+
+    return current

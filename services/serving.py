@@ -18,7 +18,7 @@ from services.answering import SERVER_SECONDS, Answers
 from services.api.batching import Batcher
 from services.asking import Asking
 from services.cold import keep_cold
-from services.encode import start_encoding
+from services.encode import GROUP, SOFT_PROMPTS_GROUP, SoftPrompts, Vectors, start_encoding
 from services.erasing import erase
 from services.impressions import ImpressionWriter
 from services.ingesting import start_ingest
@@ -28,6 +28,7 @@ from services.prompting import Embed, Prompting, Retrievers
 from services.recommending import Ask, Recommender
 from services.served import Answering, Following, Served, load_served
 from services.settings import Settings
+from services.soft_prompts import FollowingSoftPrompt, UserSoftPrompts
 from services.summaries import Summaries
 from services.tasking import LocalWorker, Tasks, TaskWorker
 from services.threads import Threads
@@ -59,6 +60,7 @@ class Serving:
         self.popularity = LivePopularity(settings.trend_half_life_days * 86_400)
         self._following = Following(settings, self.catalogue, clock, self.metrics)
         self.answering = self._following.answering
+        self._following_soft = FollowingSoftPrompt(settings)
         self._putting = Lock()
         self._with_cold: Pipeline | None = None
         self._named: list[Served] = []  # the bundles of the experiment
@@ -79,6 +81,7 @@ class Serving:
         count = open_count(self.settings, generator)
         self.catalogue.put(self._backends.patient.items())
         self._following.start()
+        self._following_soft.look()
         self.tasks = Tasks(self._backends.patient, self.metrics.used_list, self.metrics.answered_tasks)
         self.variants = self._variants()
         if self._ingest:
@@ -103,14 +106,13 @@ class Serving:
         self.summaries = Summaries(self.store, self.catalogue.get, self.clock)
         retrievers = Retrievers(self._embed)
         self.prompting = Prompting(self.summaries, self.catalogue, retrievers, count, self.metrics.degraded.inc)
+        self.soft_prompts = UserSoftPrompts(self.settings, self.store, self._following_soft, self.metrics.degraded.inc)
         self.answers = None if generator is None else Answers(generator)
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
         self._follow(Stream.EVENTS, self._take_events, self._events_read)
         if self._ingest and self.settings.encode:
-            start_encoding(
-                self._backends, self._threads, lambda: self.recommender.pipeline, AT_ONCE_BESIDE, self.metrics.encode
-            )
+            self._start_encoding()
         self._threads.start("watching what is popular", self._refresh)
         self._threads.start("following the bundle in use", self._follow_bundle)
         self._threads.start("placing new items", self._place_new_items)
@@ -146,6 +148,8 @@ class Serving:
         """What answers have to do without; requests may be sent all the same."""
         refused = self.answering.refused
         without = [] if refused is None else [f"the bundle {refused.name} is refused: {refused.reason}"]
+        if self._following_soft.refused:
+            without.append(f"the soft prompt in use is refused: {self._following_soft.refused}")
         if self.variants is not None:
             off = f"the experiment {self.variants.experiment.name} is off"
             without += [f"{off}: {problem}" for problem in self.variants.problems.values()]
@@ -160,6 +164,17 @@ class Serving:
         erased = erase(user, self.store, self.log, self.dead_letters, self.clock())
         self.tasks.results.erase(user_digest(user), self.clock())
         return erased
+
+    def _start_encoding(self) -> None:
+        def vectors() -> Vectors | None:
+            return Vectors.of(self.recommender.pipeline)
+
+        def soft_prompts() -> SoftPrompts | None:
+            return SoftPrompts.of(self._following_soft.prompter)
+
+        beside = self._backends, self._threads
+        start_encoding(*beside, GROUP, vectors, AT_ONCE_BESIDE, self.metrics.encode)
+        start_encoding(*beside, SOFT_PROMPTS_GROUP, soft_prompts, AT_ONCE_BESIDE, self.metrics.encode_soft_prompts)
 
     def _embed(self) -> Embed | None:
         embedder = open_embedder(self.settings)
@@ -206,8 +221,10 @@ class Serving:
                 counted = version
 
     def _follow_bundle(self) -> None:
-        """Loads a bundle that has come into use beside the one that answers, and puts it in its place."""
+        """Loads a bundle that has come into use beside the one that answers, and puts it in its place; a soft prompt
+        likewise."""
         while not self._threads.stop.wait(LOOK_SECONDS):
+            self._following_soft.look()
             self._following.look()
             if self._following.answering is not self.answering:
                 self._put()

@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     trend_half_life_days: Annotated[float, Field(gt=0)] = 7.0
     explore: Annotated[float, Field(ge=0, le=0.5)] = Field(0.1, description="The largest share of new items in a list.")
 
-    encode: bool = Field(True, description="Whether `up` keeps users' vectors fresh, when the bundle has an encoder.")
+    encode: bool = Field(
+        True, description="Whether `up` keeps users' vectors and soft prompts fresh, where a model in use makes them."
+    )
 
     verb: Annotated[str, Field(min_length=1, max_length=32)] = Field(
         "chose", description="What users did, in reasons: because you VERB Fargo (1996)."

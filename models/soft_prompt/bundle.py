@@ -51,7 +51,8 @@ class SoftPrompter:
         self.manifest, self.config = said, prompter.config
         self.version: str = said["version"]
         self.base: Mapping[str, str] = {"name": said["base"], "sha256": said["language"]}
-        self._folder, self._prompter, self._encoder, self._vocabulary = folder, prompter, encoder, vocabulary
+        self.prompter = prompter
+        self._folder, self._encoder, self._vocabulary = folder, encoder, vocabulary
 
     @property
     def is_instructed(self) -> bool:
@@ -64,7 +65,7 @@ class SoftPrompter:
         Items that the encoder does not know are left out. A user of whom nothing is left has none: nobody's past was
         empty when it was learned what a prompt says. Raises InvalidInput when prompts are instructed.
         """
-        return self._made(histories, lambda pasts, _: self._prompter.prompts(pasts))
+        return self._made(histories, lambda pasts, _: self.prompter.prompts(pasts))
 
     def instructed(
         self, histories: Sequence[UserHistory], texts: Sequence[str], aligned: Aligned

@@ -8,7 +8,19 @@ from fastapi import FastAPI, Response
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.api import events, health, items, models, problems, prompts, recommendations, summaries, tasks, users
+from services.api import (
+    events,
+    health,
+    items,
+    models,
+    problems,
+    prompts,
+    recommendations,
+    soft_prompts,
+    summaries,
+    tasks,
+    users,
+)
 from services.metrics import Metrics
 from services.serving import Serving
 
@@ -25,7 +37,7 @@ def create_app(serving: Serving) -> FastAPI:
     problems.install(app)
     # The busiest first, and users last: its shortest route would take the longer ones of the others for ids. Laid flat,
     # since a router within a router is searched twice for each request.
-    modules = (recommendations, events, items, models, health, tasks, summaries, prompts, users)
+    modules = (recommendations, events, items, models, health, tasks, summaries, prompts, soft_prompts, users)
     app.router.routes[:0] = [route for module in modules for route in module.router(serving).routes]
     app.add_middleware(Measured, metrics=serving.metrics)
     return app
@@ -81,6 +93,7 @@ _SUFFIXES: Final = (
     "/similar",
     "/summary",
     "/prompt",
+    "/soft-prompt",
     "/ask",
     *(f"/tasks/{task.family}" for task in tasks.TASKS),
 )

@@ -14,7 +14,7 @@ from toy_encoder import ToyEncoder
 
 from features.profiles import ProfileStore, connect_for_ingest
 from models.recommender import Query
-from services.encode import GROUP, follow
+from services.encode import GROUP, Vectors, follow
 from streaming.log import Stream
 from streaming.sqlite_log import SqliteLog
 
@@ -30,7 +30,7 @@ log_path, redis_url, tenant = sys.argv[1:]
 follow(
     SqliteLog(Path(log_path)).consumer(Stream.EVENTS, GROUP),
     ProfileStore(connect_for_ingest(redis_url), tenant),
-    Asking,
+    lambda: Vectors.of(Asking()),
     Signal(),
     at_once=2,
 )

@@ -21,7 +21,7 @@ from features.profiles import ProfileStore, connect_for_ingest
 from models.recommender import Query
 from services import encode
 from services.behind import BATCH
-from services.encode import GROUP, Encoded, follow
+from services.encode import GROUP, Encoded, Vectors, follow
 from streaming import ingest
 from streaming.dead_letters import DeadLetters
 from streaming.ingest import into_profiles
@@ -82,7 +82,7 @@ class Worker:
             left = follow(
                 consumer,
                 self.store,
-                lambda: encoder,
+                lambda: Vectors.of(encoder),
                 stop or Signal(),
                 until_end=True,
                 at_once=at_once,
@@ -180,7 +180,13 @@ def test_a_model_that_changes_while_the_log_is_followed_takes_every_user_over(wo
     with closing(worker.log.consumer(Stream.EVENTS, GROUP)) as consumer:
         # None is waited for; then each answers one call until its batch is reported.
         current = iter([encoders[0]])
-        follow(consumer, worker.store, lambda: next(current, encoders[1 + len(reports)]), stop, report=report)
+        follow(
+            consumer,
+            worker.store,
+            lambda: Vectors.of(next(current, encoders[1 + len(reports)])),
+            stop,
+            report=report,
+        )
     assert reports == [Encoded(records=2, users=2, written=2)] * 2
     assert worker.vectors("ada") == {"ada": [1.0, 1.0, 0.0]}
     assert worker.vectors("ada", model="new") == {"ada": [10.0, 10.0, 0.0]}
@@ -353,7 +359,9 @@ def test_it_stops_while_it_waits_for_the_ingest(worker: Worker) -> None:
     worker.append(("ada", "1"))
     stop, left = Signal(), list[int]()
     with closing(worker.log.consumer(Stream.EVENTS, GROUP)) as consumer:
-        thread = Thread(target=lambda: left.append(follow(consumer, worker.store, ToyEncoder, stop)))
+        thread = Thread(
+            target=lambda: left.append(follow(consumer, worker.store, lambda: Vectors.of(ToyEncoder()), stop))
+        )
         thread.start()
         stop.wait(0.1)
         stop.set()

@@ -16,6 +16,7 @@ ROUTES = {
     ("delete", "/v1/users/{user_id}"),
     ("get", "/v1/users/{user_id}/history"),
     ("get", "/v1/users/{user_id}/recommendations"),
+    ("get", "/v1/users/{user_id}/soft-prompt"),
     ("get", "/v1/users/{user_id}/summary"),
     ("patch", "/v1/users/{user_id}/summary"),
     ("post", "/v1/recommendations"),

@@ -1,0 +1,194 @@
+"""The soft prompt in use: which one it is, and users' soft prompts by it, as requests and the encode worker take them.
+
+HOME/soft-prompts/NAME      trained soft prompts, a folder each
+HOME/soft-prompts/current   the name of the one in use
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from features.errors import BundleRefused, InvalidInput, ModelMissing, UnknownName, WeightsRefused
+from features.events import UserId
+from features.history import UserHistory
+from features.profile import SoftPrompt
+from features.profiles import CircuitBreaker, ProfileStore
+from models.language.weights import find_weights
+from services.promotions import point
+from services.settings import Settings
+
+if TYPE_CHECKING:  # torch, which a process without a soft prompt does not wait for
+    from models.soft_prompt.bundle import SoftPrompter
+    from models.soft_prompt.trained import Aligned
+
+NONE_IN_USE: Final = "no soft prompt is in use; `tasteprint train soft-prompt` trains one"
+REWORDED: Final = "the question's words go with an update, which is not in these vectors; `ask` applies it"
+
+logger = logging.getLogger(__name__)
+
+
+def soft_prompts_folder(settings: Settings) -> Path:
+    """Where trained soft prompts are kept, a folder each."""
+    return settings.home / "soft-prompts"
+
+
+def soft_prompt_in_use(settings: Settings) -> str | None:
+    """The name of the one in use, None when none ever was."""
+    try:
+        return _pointer(settings).read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return None
+
+
+def put_soft_prompt_into_use(settings: Settings, name: str) -> None:
+    """Makes this one the one in use, at once; whoever follows takes it up within a second."""
+    point(_pointer(settings), name)
+
+
+class FollowingSoftPrompt:
+    """Follows the name in use. `prompter` is replaced whole; one thread looks, any number read. refused: why the one in
+    use by name was not taken up, "" when it was."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.prompter: SoftPrompter | None = None
+        self.refused = ""
+        self._settings = settings
+        self._seen: tuple[int, ...] = ()
+
+    def look(self) -> None:
+        """Looks whether the name in use has changed, and takes up what it stands for; one that is refused leaves the
+        one before where it is."""
+        try:
+            found = _pointer(self._settings).stat()
+        except OSError:
+            return
+        seen = found.st_ino, found.st_mtime_ns, found.st_size
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self.prompter, self.refused = self._load(soft_prompt_in_use(self._settings) or ""), ""
+            logger.info("soft prompts are made by %s", self.prompter.version)
+        except (BundleRefused, UnknownName, OSError) as error:
+            self.refused = str(error)
+            logger.error("the soft prompt in use is refused: %s", error)
+        except Exception as error:
+            self.refused = f"{type(error).__name__}: {error}"
+            logger.exception("the soft prompt in use is refused")
+
+    def _load(self, name: str) -> "SoftPrompter":
+        folder = soft_prompts_folder(self._settings) / name
+        if Path(name).name != name or not folder.is_dir():
+            raise UnknownName(f"no soft prompt {name!r} in {folder.parent}; `tasteprint train soft-prompt` trains one")
+        from models.soft_prompt.bundle import load_soft_prompt  # here, for it imports torch
+
+        return load_soft_prompt(folder)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompted:
+    """A user's soft prompt as it is at hand. problems: what it has to do without."""
+
+    prompter: "SoftPrompter"
+    history: UserHistory
+    prompt: SoftPrompt
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it has seen all that the history has."""
+        return self.prompt.as_of == self.history.as_of
+
+
+class UserSoftPrompts:
+    """Soft prompts of users, for any thread. on_degraded: told of each that does without something."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ProfileStore,
+        following: FollowingSoftPrompt,
+        on_degraded: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._following = following
+        self._on_degraded = on_degraded
+        self._breaker = CircuitBreaker()
+        self._asked: Aligned | None = None
+        self._asked_of: SoftPrompter | None = None
+        self._loading = Lock()
+
+    def read(self, user: UserId, text: str | None = None) -> Prompted:
+        """The user's soft prompt: the stored one while it is fresh, else one made of the history as it is now.
+
+        text: what is to stand behind it, word for word, which prompts that are made for one question hang on; such a
+        prompt is made each time. Raises ModelMissing when none is in use, UnknownName for a user of whom it knows no
+        event, InvalidInput for a text where none is looked at or none where one is, StoreUnavailable.
+        """
+        prompter = self.in_use()
+        if text is None and prompter.is_instructed:
+            raise InvalidInput("question", "none was given; the soft prompts in use are made for one question each")
+        if text is not None and not prompter.is_instructed:
+            raise InvalidInput("question", "was given; the soft prompts in use are the same for every question")
+        with self._breaker.guard():
+            [(history, stored)] = self._store.read_with_soft_prompts([user], prompter.version)
+        problems = () if not self._following.refused else (f"another was put into use: {self._following.refused}",)
+        if prompter.config.kind == "dept":
+            problems = (*problems, REWORDED)
+        prompt = stored
+        if text is not None:
+            [prompt] = prompter.instructed([history], [text], self.aligned(prompter))
+        elif stored is None or stored.as_of != history.as_of:
+            try:
+                [prompt] = prompter.prompts([history])
+            except InvalidInput as error:  # numbers that are not finite
+                if stored is None:
+                    raise
+                problems = (*problems, f"the newest events are not in it: {error}")
+        if prompt is None:
+            raise UnknownName(
+                f"there is no event of {user!r} that the soft prompt in use knows of; ask the language model without"
+            )
+        if problems:
+            self._on_degraded()
+        return Prompted(prompter, history, prompt, problems)
+
+    def aligned(self, prompter: "SoftPrompter") -> "Aligned":
+        """The language model behind the prompter's prompts, read from disk when it is first asked for.
+
+        Raises ModelMissing when the weights are not there, or are not those that the prompts were trained for.
+        """
+        with self._loading:
+            if self._asked is None or self._asked_of is not prompter:
+                self._asked = self._asked_of = None  # two at once would take twice the memory
+                self._asked, self._asked_of = self._with_language(prompter), prompter
+            return self._asked
+
+    def _with_language(self, prompter: "SoftPrompter") -> "Aligned":
+        name = prompter.base["name"]
+        folder = find_weights(Path(name).name, self._settings.home)
+        if folder is None:
+            raise ModelMissing(
+                f"{name}, which the soft prompt in use was trained for, is not there; `tasteprint weights pull {name}` "
+                "brings it"
+            )
+        try:
+            return prompter.with_language(folder)
+        except (WeightsRefused, BundleRefused) as error:
+            raise ModelMissing(str(error)) from None
+
+    def in_use(self) -> "SoftPrompter":
+        """What makes them. Raises ModelMissing when nothing does."""
+        prompter = self._following.prompter
+        if prompter is None:
+            refused = self._following.refused
+            raise ModelMissing(NONE_IN_USE + (f"; the one in use by name is refused: {refused}" if refused else ""))
+        return prompter
+
+
+def _pointer(settings: Settings) -> Path:
+    return soft_prompts_folder(settings) / "current"
