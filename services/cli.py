@@ -315,6 +315,34 @@ def train_phraser(
     _report(teach(settings, dataset, phraser_config(config, set_ or []), seed), json=json)
 
 
+@train.command("soft-prompt")
+def train_soft_prompt(
+    dataset: Data = "ml-100k",
+    encoder: Annotated[str, typer.Option(help="The kind: sasrec, hstu, gru4rec, mean, ...")] = "sasrec",
+    preset: Annotated[
+        str, typer.Option(help="linear-1, query-4, query-16, instructed-4 or dept-2: how, and how many vectors.")
+    ] = "linear-1",
+    seed: int = 0,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of the soft prompt's settings.")] = None,
+    set_: Set = None,
+    encoder_set: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of one setting of the encoder.")] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Put it into use in place of the one that is.")] = False,
+    json: Json = False,
+) -> None:
+    """Train what makes soft prompts of users for the local language model; the first one is put into use.
+
+    Needs `tasteprint weights pull SmolLM2-135M-Instruct`. A training that was interrupted goes on where it was.
+    """
+    settings = _settings()
+    from services.jobs.training import encoder_configs
+    from services.jobs.training_soft_prompt import soft_prompt_config
+    from services.jobs.training_soft_prompt import train_soft_prompt as train_it
+
+    [of] = encoder_configs([encoder], None, encoder_set or [])
+    made = soft_prompt_config(preset, config, set_ or [])
+    _report(train_it(settings, dataset, of, made, seed, promote=promote), json=json)
+
+
 def _names(given: str) -> list[str]:
     return [name.strip() for name in given.split(",") if name.strip()]
 
