@@ -22,7 +22,7 @@ SMALL = ("--encoder-set", "epochs=1", "--encoder-set", "dimensions=16", "--encod
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A folder of a data set; its users choose items of eight kinds."""
-    histories, categories = choosers(users=200, length=30)
+    histories, categories = choosers(users=80)
     folder = tmp_path / "shop"
     write(dataset(histories, categories), folder)
     return folder

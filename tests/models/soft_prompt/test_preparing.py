@@ -13,7 +13,7 @@ from models.soft_prompt.preparing import prepared
 from models.soft_prompt.report import report
 from models.soft_prompt.tasks import Asking, Task
 
-HISTORIES, CATEGORIES = choosers()
+HISTORIES, CATEGORIES = choosers(users=100)
 DATASET = dataset(HISTORIES, CATEGORIES)
 ASKING = Asking(recent=6, last=5, each=4, moments=3, train=0.6, validation=0.4)
 CONFIG = tiny("mean", epochs=2, categories=True)
