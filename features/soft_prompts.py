@@ -5,7 +5,7 @@
 K is big-endian; D follows from the length. Half precision is what is kept and what is served, so that a prompt is the
 same whether it was stored or made a moment ago: a language model reads it in as little.
 
-Shapes: K vectors of a prompt, D dimensions.
+Shapes: K vectors of a prompt, D dimensions; X any number of prompts.
 """
 
 from struct import Struct
@@ -23,22 +23,22 @@ _COUNT: Final = Struct(">H")
 _NAME_BYTES: Final = 255
 
 
-def halved(vectors_KD: NDArray[np.float32]) -> NDArray[np.float16]:
-    """The vectors in half precision. Raises InvalidInput for what is no matrix of float32, is too big, or holds numbers
-    that are not finite, or not in half precision."""
-    if vectors_KD.dtype != np.float32 or vectors_KD.ndim != 2:
-        raise InvalidInput("soft_prompt", f"{vectors_KD.dtype} of shape {vectors_KD.shape}; give rows of float32")
-    count, dimensions = vectors_KD.shape
+def halved(vectors_XKD: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Vectors of one soft prompt, or of many (X), in half precision. Raises InvalidInput for what is no float32, is too
+    big, or holds numbers that are not finite, or not in half precision."""
+    if vectors_XKD.dtype != np.float32 or vectors_XKD.ndim < 2:
+        raise InvalidInput("soft_prompt", f"{vectors_XKD.dtype} of shape {vectors_XKD.shape}; give rows of float32")
+    count, dimensions = vectors_XKD.shape[-2:]
     if not (0 < count <= VECTORS_MOST and 0 < dimensions <= DIMENSIONS_MOST):
         raise InvalidInput(
             "soft_prompt",
             f"{count} vectors of {dimensions}; give 1 to {VECTORS_MOST}, of at most {DIMENSIONS_MOST} dimensions",
         )
     with np.errstate(over="ignore"):
-        halved_KD = vectors_KD.astype("<f2")
-    if not np.isfinite(halved_KD).all():
+        halved_XKD = vectors_XKD.astype("<f2")
+    if not np.isfinite(halved_XKD).all():
         raise InvalidInput("soft_prompt", "it holds numbers that are not finite in half precision; is the model sound?")
-    return halved_KD
+    return halved_XKD
 
 
 def encode_soft_prompt(prompt: SoftPrompt) -> bytes:

@@ -105,17 +105,26 @@ class Queries(nn.Module):
         events_BLH = self.read(states_BLD) + self.ago(ago_BL)
         seen_BMH = torch.cat((self.nothing_H.expand(count, 1, -1), events_BLH), dim=1)
         is_seen_BM = functional.pad(is_event_BL, (1, 0), value=True)
-        keys_BMH, values_BMH = self.keys_values(seen_BMH).chunk(2, dim=-1)
-        asks_BAKE = self._split(self.ask(self.norms[0](asked_BKH)))
-        mixed_BAKE = functional.scaled_dot_product_attention(
-            asks_BAKE, self._split(keys_BMH), self._split(values_BMH), attn_mask=is_seen_BM[:, None, None]
-        )
-        found_BKH = asked_BKH + self.mixed(mixed_BAKE.transpose(1, 2).flatten(2))
+        mixed_BKH = self._attended(self.ask(self.norms[0](asked_BKH)), seen_BMH, is_seen_BM)
+        found_BKH = asked_BKH + self.mixed(mixed_BKH)
         found_BKH = found_BKH + self.wide(self.norms[1](found_BKH))
         return self.norms[2](found_BKH)
 
-    def _split(self, vectors_BMH: Tensor) -> Tensor:
-        return vectors_BMH.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def _attended(self, asks_BKH: Tensor, seen_BMH: Tensor, is_seen_BM: Tensor) -> Tensor:
+        """mixed_BKH: attention of several heads, each with keys and values of its own, which are not made.
+
+        A query's product with a key is that of the query, brought back through the key's weights, with what the key is
+        made of; and a mean of values is the value of a mean. Of few queries that is a fraction of the work. What a
+        key's bias adds is the same for everything that a query sees, and so weighs nothing.
+        """
+        keys_AEH, values_AEH = self.keys_values.weight.view(2, self.heads, -1, seen_BMH.shape[-1])
+        asks_BKAE = asks_BKH.unflatten(-1, (self.heads, -1))
+        sought_BXH = torch.einsum("bkae,aeh->bkah", asks_BKAE, keys_AEH).flatten(1, 2) * asks_BKAE.shape[-1] ** -0.5
+        scores_BXM = sought_BXH @ seen_BMH.transpose(1, 2)
+        weights_BXM = scores_BXM.masked_fill(~is_seen_BM[:, None], -torch.inf).softmax(dim=-1)
+        found_BKAH = (weights_BXM @ seen_BMH).unflatten(1, (-1, self.heads))
+        bias_H = self.keys_values.bias.chunk(2)[1]
+        return torch.einsum("bkah,aeh->bkae", found_BKAH, values_AEH).flatten(2) + bias_H
 
 
 class Question(nn.Module):

@@ -34,7 +34,6 @@ from models.soft_prompt.reading import Past
 from models.soft_prompt.trained import FORMAT, WEIGHTS, Aligned
 from models.vocabulary import Vocabulary
 
-EVENTS_MOST: Final = 1000  # of a history that are looked through for items which the encoder knows
 _ENCODER: Final = "encoder.safetensors"
 _ITEMS: Final = "items.json"
 
@@ -91,17 +90,30 @@ class SoftPrompter:
         ]
         made: list[SoftPrompt | None] = [None] * len(histories)
         if known:
-            for place, vectors_KW in zip(known, make([pasts[place] for place in known], known), strict=True):
+            vectors_NKW = halved(make([pasts[place] for place in known], known)).astype(np.float32)
+            for place, vectors_KW in zip(known, vectors_NKW, strict=True):
                 as_of = histories[place].as_of
                 if as_of is not None:
-                    made[place] = SoftPrompt(halved(vectors_KW).astype(np.float32), self.version, as_of)
+                    made[place] = SoftPrompt(vectors_KW, self.version, as_of)
         return made
 
     def _past(self, history: UserHistory) -> Past:
-        items, at_L, values_L = history.recent_events(EVENTS_MOST)
-        rows_L = np.array([self._vocabulary.row_of.get(item, -1) for item in items], np.int64)
-        is_known_L = rows_L >= 0
-        return Past(rows_L[is_known_L], at_L[is_known_L], values_L[is_known_L])
+        """The newest events that the encoder knows: as many as it reads, and the one before, from which the first of
+        them is so far. Most histories are of known items, and need not be read further."""
+        config, row_of = self._encoder.config, self._vocabulary.row_of.get
+        wanted = most = config.length + 1
+        while True:
+            if config.rating or config.gaps:
+                items, at_L, values_L = history.recent_events(most)
+            else:
+                items, at_L, values_L = history.recent_items(most), None, None
+            rows_L = np.array([row_of(item, -1) for item in items], np.int64)
+            is_known_L = rows_L >= 0
+            if is_known_L.sum() >= wanted or len(items) < most:
+                break
+            most *= 2
+        told = (None if one is None else one[is_known_L] for one in (at_L, values_L))
+        return Past(rows_L[is_known_L], *told)
 
 
 def save_soft_prompt(

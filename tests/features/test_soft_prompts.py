@@ -171,6 +171,11 @@ def test_a_value_is_as_compact_as_documented() -> None:
     assert encoded == head + pack(">H", 2) + pack("<4e", 1.0, 2.0, 3.0, 4.0)
 
 
+def test_many_are_halved_together() -> None:
+    many = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    assert np.array_equal(halved(many), [halved(one) for one in many])
+
+
 models = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
     lambda m: len(m.encode()) < 256
 )

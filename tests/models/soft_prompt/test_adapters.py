@@ -83,6 +83,18 @@ def test_linear_knows_no_order_and_queries_do() -> None:
     assert not torch.allclose(query(*turned), query(*straight), atol=1e-3)
 
 
+def test_attention_is_that_of_keys_and_values_which_are_not_made() -> None:
+    queries = made("query").pool
+    torch.nn.init.normal_(queries.keys_values.bias)
+    size, heads = queries.queries_KH.shape[1], queries.heads
+    asks, seen, is_seen = torch.randn(B, 4, size), torch.randn(B, L, size), given()[1]
+    keys, values = queries.keys_values(seen).chunk(2, dim=-1)
+    split = [one.unflatten(-1, (heads, -1)).transpose(1, 2) for one in (asks, keys, values)]
+    whole = torch.nn.functional.scaled_dot_product_attention(*split, attn_mask=is_seen[:, None, None])
+    found = queries._attended(asks, seen, is_seen)
+    torch.testing.assert_close(found, whole.transpose(1, 2).flatten(2), rtol=1e-4, atol=1e-5)
+
+
 def test_queries_count_from_the_newest_event() -> None:
     """A state four events ago is read alike, whatever was before."""
     adapter, (states, is_event, *words) = made("query"), given()

@@ -75,14 +75,34 @@ def test_a_history_has_the_prompt_of_its_past_without_the_language_model(
 def test_unknown_items_are_left_out_and_who_has_no_other_has_none(language: Path, tmp_path: Path) -> None:
     prompter = saved(tmp_path / "soft", new(language))
     plain, mixed, unknown, nobody = prompter.prompts(
-        [history("a", "i3", "i4"), history("b", "x", "i3", "i4"), history("c", "x"), UserHistory(UserId("d"))]
+        [
+            history("a", "i3", "i4"),
+            history("b", "i3", "x", "i4", *["x"] * 40),
+            history("c", "x"),
+            UserHistory(UserId("d")),
+        ]
     )
     assert plain is not None
     assert mixed is not None
-    np.testing.assert_allclose(plain.vectors_KD.shape, (2, 32))
+    np.testing.assert_allclose(mixed.vectors_KD, plain.vectors_KD, rtol=2**-9, atol=1e-4)
     assert unknown is None
     assert nobody is None
     assert prompter.prompts([]) == []
+
+
+@pytest.mark.parametrize("count", [3, 7, 8, 9, 12])
+def test_times_and_ratings_are_those_of_the_newest_events(language: Path, tmp_path: Path, count: int) -> None:
+    """The encoder reads eight, and how far the first of them is from the one before."""
+    data = favourites(users=16, kind="sasrec", rating=True, gaps=True)
+    torch.manual_seed(0)
+    aligned = Aligned(quick(kind="query", tokens=2), data.encoder, Language(language, CPU))
+    prompter = saved(tmp_path / "soft", aligned)
+    rows = [place % 20 for place in range(count)]
+    [found] = prompter.prompts([history("a", "x", *(f"i{row}" for row in rows))])
+    assert found is not None
+    told = Past(np.array(rows), 101.0 + np.arange(count), 1 + np.arange(count, dtype=np.float32))
+    [expected] = aligned.prompts([told])
+    np.testing.assert_allclose(found.vectors_KD, expected, rtol=2**-9, atol=1e-4)
 
 
 def test_an_instructed_prompt_is_made_with_the_language_model(language: Path, tmp_path: Path) -> None:
