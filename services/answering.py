@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Condition
 from threading import Event as Signal
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from features.cleaning import cleaned
 from features.errors import InvalidInput, Overloaded
-from models.language.generator import Completion, Message, StoppableGenerator
+from models.language.generator import Completion, IsWanted
 
 AT_ONCE: Final = 16
 WAITING_MOST: Final = 128
@@ -22,34 +22,48 @@ SERVER_SECONDS: Final = 60.0  # that a server is asked for answers: who waits be
 LINE_MOST: Final = 4000  # characters of a line of an answer
 ENDED: Final = "prompts are not answered here any more; ask again later"
 
+Prompt = TypeVar("Prompt")
+Said = TypeVar("Said", bound=Completion)
+Prompt_contra = TypeVar("Prompt_contra", contravariant=True)
+Said_co = TypeVar("Said_co", bound=Completion, covariant=True)
+
 logger = logging.getLogger(__name__)
 
 
+class Generates(Protocol[Prompt_contra, Said_co]):
+    """What answers prompts of some kind, as a StoppableGenerator (models/language/generator.py) does chat messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    def generate(self, prompts: Sequence[Prompt_contra], most: int, is_wanted: IsWanted) -> Sequence[Said_co]: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    messages: Sequence[Message]
+class _Waiting(Generic[Prompt, Said]):
+    prompt: Prompt
     most: int
-    future: Future[Completion] = field(default_factory=Future)
+    future: Future[Said] = field(default_factory=Future)
 
 
-class Answers:
+class Answers(Generic[Prompt, Said]):
     """Prompts and their answers to come; `run` is one thread's, the rest may be called from any."""
 
-    def __init__(self, generator: StoppableGenerator, waiting_most: int = WAITING_MOST) -> None:
+    def __init__(self, generator: Generates[Prompt, Said], waiting_most: int = WAITING_MOST) -> None:
         self.model = generator.name
         self._generator = generator
         self._waiting_most = waiting_most
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_Waiting[Prompt, Said]] = deque()
         self._changed = Condition()
         self._ended = False
 
-    def ask(self, messages: Sequence[Message], most: int) -> Future[Completion]:
+    def ask(self, prompt: Prompt, most: int) -> Future[Said]:
         """The answer to come, of at most `most` tokens; an error of the generator comes in its place. It is written no
         further once the future is cancelled.
 
         Raises Overloaded when too much waits, and when `run` has ended.
         """
-        one = _Waiting(messages, most)
+        one: _Waiting[Prompt, Said] = _Waiting(prompt, most)
         with self._changed:
             if self._ended:
                 raise Overloaded(ENDED)
@@ -71,17 +85,17 @@ class Answers:
                     _refuse(one, Overloaded(ENDED))
                 self._waiting.clear()
 
-    def _next(self) -> list[_Waiting]:
+    def _next(self) -> list[_Waiting[Prompt, Said]]:
         """Those that have waited longest, as far as their answers may be equally long."""
         with self._changed:
             if not self._waiting:
                 self._changed.wait(0.05)
-            taken: list[_Waiting] = []
+            taken: list[_Waiting[Prompt, Said]] = []
             while self._waiting and len(taken) < AT_ONCE and self._waiting[0].most == (taken or self._waiting)[0].most:
                 taken.append(self._waiting.popleft())
         return taken
 
-    def _answer(self, asked: Sequence[_Waiting], stop: Signal) -> None:
+    def _answer(self, asked: Sequence[_Waiting[Prompt, Said]], stop: Signal) -> None:
         some = [one for one in asked if not one.future.cancelled()]
         if not some:
             return
@@ -90,7 +104,7 @@ class Answers:
             return not (stop.is_set() or some[place].future.cancelled())
 
         try:
-            answers = self._generator.generate([one.messages for one in some], some[0].most, is_wanted)
+            answers = self._generator.generate([one.prompt for one in some], some[0].most, is_wanted)
             for one, answer in zip(some, answers, strict=True):
                 if stop.is_set() and not answer.is_finished:
                     _refuse(one, Overloaded(ENDED))
@@ -109,7 +123,7 @@ class Answers:
                 _refuse(one, error)
 
 
-def _refuse(one: _Waiting, error: Exception) -> None:
+def _refuse(one: _Waiting[Prompt, Said], error: Exception) -> None:
     with suppress(InvalidStateError):  # whoever asked has gone
         one.future.set_exception(error)
 

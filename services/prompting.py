@@ -166,7 +166,7 @@ class Prompting:
 
         Raises InvalidInput that names the field, and ModelMissing for a retriever without its weights.
         """
-        given, choices = self._given(wanted)
+        given, choices = self.given(wanted)
         retriever, problems = self._retrievers.get(wanted.by) if wanted.k else (Recency(), ())
         kind = wanted.kind or KIND_OF[wanted.task]
         try:
@@ -184,8 +184,8 @@ class Prompting:
             self._on_degraded()
         return Prompted(prompt, told, kind, wanted.has_summary, problems)
 
-    def _given(self, wanted: Wanted) -> tuple[Quoted | None, tuple[Quoted, ...]]:
-        """The input and the choices, cleaned."""
+    def given(self, wanted: Wanted) -> tuple[Quoted | None, tuple[Quoted, ...]]:
+        """The input and the choices, cleaned. Raises InvalidInput that names the field."""
         given: Quoted | None = cleaned(wanted.input, INPUT_MOST) or None
         choices: list[Quoted] = [cleaned(choice) for choice in wanted.choices]
         if "" in choices:

@@ -28,6 +28,7 @@ from services.prompting import Embed, Prompting, Retrievers
 from services.recommending import Ask, Recommender
 from services.served import Answering, Following, Served, load_served
 from services.settings import Settings
+from services.soft_asking import SoftAsking
 from services.soft_prompts import FollowingSoftPrompt, UserSoftPrompts
 from services.summaries import Summaries
 from services.tasking import LocalWorker, Tasks, TaskWorker
@@ -107,6 +108,7 @@ class Serving:
         retrievers = Retrievers(self._embed)
         self.prompting = Prompting(self.summaries, self.catalogue, retrievers, count, self.metrics.degraded.inc)
         self.soft_prompts = UserSoftPrompts(self.settings, self.store, self._following_soft, self.metrics.degraded.inc)
+        self.soft_asking = SoftAsking(self.prompting, self.soft_prompts)
         self.answers = None if generator is None else Answers(generator)
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
@@ -117,6 +119,7 @@ class Serving:
         self._threads.start("following the bundle in use", self._follow_bundle)
         self._threads.start("placing new items", self._place_new_items)
         self._threads.start("working for P5", lambda: self.tasks.run(self._threads.stop))
+        self._threads.start("answering behind soft prompts", lambda: self.soft_asking.run(self._threads.stop))
         if self.answers is not None:
             answers = self.answers
             self._threads.start("answering prompts", lambda: answers.run(self._threads.stop))

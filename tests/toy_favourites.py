@@ -30,7 +30,7 @@ def frozen(events: EncoderData, kind: str = "mean", **more: object) -> FrozenEnc
     return FrozenEncoder.of(Trained(config, weights, 0, {}, 0.0), events)
 
 
-def favourites(users: int = 80, seed: int = 0, kind: str = "mean", **more: object) -> AligningData:
+def favourites(users: int = 80, seed: int = 0, kind: str = "mean") -> AligningData:
     """A user's events are of one category, which is the answer; the last quarter of the users is for validation."""
     rng = np.random.default_rng(seed)
     favourite_of = rng.integers(len(CATEGORIES), size=users)
@@ -40,7 +40,7 @@ def favourites(users: int = 80, seed: int = 0, kind: str = "mean", **more: objec
         favourite(user, len(histories[user]) - 1, CATEGORIES[favourite_of[user]], rng.permutation(CATEGORIES).tolist())
         for user in range(users)
     ]
-    return AligningData(events, frozen(events, kind, **more), asked[: users * 3 // 4], asked[users * 3 // 4 :])
+    return AligningData(events, frozen(events, kind), asked[: users * 3 // 4], asked[users * 3 // 4 :])
 
 
 def favourite(

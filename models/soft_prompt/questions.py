@@ -1,9 +1,11 @@
 """A question about a user with its choices, and how it is put to a language model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from string import ascii_uppercase
 
+from features.errors import InvalidInput
 from models.soft_prompt.tasks import DIMENSIONS, Dimension, Task
 
 
@@ -52,9 +54,18 @@ def rendered(question: Question, style: Style | str) -> tuple[str, tuple[str, ..
 
     The choices are told in either style: which of them a user likes best is not to be said without them.
     """
+    return put(question.text, question.choices, style)
+
+
+def put(text: str, choices: Sequence[str], style: Style | str) -> tuple[str, tuple[str, ...]]:
+    """The same of a text and its choices, of which there may be none. Raises InvalidInput for more than letters."""
     if Style(style) is Style.WORDS:
-        told = "".join(f"- {choice}\n" for choice in question.choices)
-        return f"{question.text}\n{told}Answer:", tuple(f" {choice}" for choice in question.choices)
-    letters = ascii_uppercase[: len(question.choices)]
-    told = "".join(f"{letter}. {choice}\n" for letter, choice in zip(letters, question.choices, strict=True))
-    return f"{question.text}\n{told}Answer:", tuple(f" {letter}" for letter in letters)
+        told = "".join(f"- {choice}\n" for choice in choices)
+        return f"{text}\n{told}Answer:", tuple(f" {choice}" for choice in choices)
+    letters = ascii_uppercase[: len(choices)]
+    if len(letters) < len(choices):
+        raise InvalidInput(
+            "choices", f"{len(choices)} were given; they are answered by letters, of which {len(letters)}"
+        )
+    told = "".join(f"{letter}. {choice}\n" for letter, choice in zip(letters, choices, strict=True))
+    return f"{text}\n{told}Answer:", tuple(f" {letter}" for letter in letters)

@@ -1,6 +1,7 @@
 """Prompts about a user within a budget of tokens, and answers to them by the generator of this deployment."""
 
 import asyncio
+from concurrent.futures import Future
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
@@ -11,7 +12,7 @@ from features.events import ItemId, UserId
 from features.wire import ID_LENGTH, Id, parse_one
 from models.summaries.kinds import SummaryKind
 from models.summaries.prompting import Layout, Task
-from services.answering import ANSWER_SECONDS, as_html, shown
+from services.answering import ANSWER_SECONDS, Said, as_html, shown
 from services.api.bodies import answers, described, read_body
 from services.api.escaping import quoting
 from services.api.tasks import gone, in_time
@@ -78,6 +79,9 @@ class AskRequest(PromptRequest):
 
     task: Task = Task.QUESTION
     tokens: Annotated[int, Field(ge=1, le=1024, description="The most tokens of the answer.")] = 128
+    soft_prompt: Annotated[
+        bool, Field(strict=True, description="Whether the user's soft prompt stands for summary and past.")
+    ] = False
 
 
 _PROMPT: Final = TypeAdapter(PromptRequest)
@@ -169,22 +173,26 @@ def router(serving: Serving) -> APIRouter:
         escaped for a page. 409 when no generator is configured; 503 when it does not answer, or too much waits for it.
         422 for the `budget` when the prompt, though within it, is longer than the generator reads. An answer is written
         no further once the caller hangs up.
+
+        With `soft_prompt` the question is put to the language model that the soft prompt in use was trained for, behind
+        the user's soft prompt: for the tasks question, ranking and tagging, whose `input` is the question itself. What
+        says how summary and past are told is not looked at then. Of `choices` the likeliest is the answer, and
+        `choices` of the reply has them all with their log-likelihoods. `tokens` counts the vectors as `soft`, and
+        `model` and `base_model` say whose they are. 409 when no soft prompt is in use, or the weights that are here are
+        not those it was trained for; 404 for a user without one.
         """
         body = parse_one(_ASK, await read_body(request, most))
+        if body.soft_prompt:
+            return await _behind_soft_prompt(serving, request, UserId(user_id), body)
         if serving.answers is None:
             raise ModelMissing(NO_GENERATOR)
         made = await asyncio.to_thread(serving.prompting.prompt, UserId(user_id), body.wanted())
-        coming = serving.answers.ask(made.prompt.messages, body.tokens)
-        leaving = asyncio.create_task(gone(request))
-        leaving.add_done_callback(lambda _: coming.cancel())
         try:
-            answer = await in_time(coming, ANSWER_SECONDS)
+            answer = await _while_there(request, serving.answers.ask(made.prompt.messages, body.tokens))
         except InvalidInput as error:
             if not error.field.startswith("prompts."):
                 raise
             raise InvalidInput("budget", f"lower it, for it makes {error.problem}") from None
-        finally:
-            leaving.cancel()
         said = made.said()
         text = shown(answer.text)
         content = {
@@ -200,3 +208,24 @@ def router(serving: Serving) -> APIRouter:
         return quoting(content)
 
     return routes
+
+
+async def _behind_soft_prompt(serving: Serving, request: Request, user: UserId, body: AskRequest) -> Response:
+    try:
+        pending = await asyncio.to_thread(serving.soft_asking.ask, user, body.wanted(), body.tokens)
+        reply = await _while_there(request, pending.reply)
+    except InvalidInput as error:
+        if error.field != "question":
+            raise
+        raise InvalidInput("input", f"shorten it, or ask for fewer tokens: {error.problem}") from None
+    return quoting(pending.said(reply))
+
+
+async def _while_there(request: Request, coming: Future[Said]) -> Said:
+    """The answer when it comes; it is not worked on any more once the caller hangs up."""
+    leaving = asyncio.create_task(gone(request))
+    leaving.add_done_callback(lambda _: coming.cancel())
+    try:
+        return await in_time(coming, ANSWER_SECONDS)
+    finally:
+        leaving.cancel()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_favourites import CATEGORIES, EACH, favourites, quick
+from toy_favourites import CATEGORIES, EACH, favourites, frozen, quick
 from toy_llama import toy_llama
 from toy_sequences import CPU
 
@@ -93,9 +93,9 @@ def test_unknown_items_are_left_out_and_who_has_no_other_has_none(language: Path
 @pytest.mark.parametrize("count", [3, 7, 8, 9, 12])
 def test_times_and_ratings_are_those_of_the_newest_events(language: Path, tmp_path: Path, count: int) -> None:
     """The encoder reads eight, and how far the first of them is from the one before."""
-    data = favourites(users=16, kind="sasrec", rating=True, gaps=True)
+    encoder = frozen(DATA.events, "sasrec", rating=True, gaps=True)
     torch.manual_seed(0)
-    aligned = Aligned(quick(kind="query", tokens=2), data.encoder, Language(language, CPU))
+    aligned = Aligned(quick(kind="query", tokens=2), encoder, Language(language, CPU))
     prompter = saved(tmp_path / "soft", aligned)
     rows = [place % 20 for place in range(count)]
     [found] = prompter.prompts([history("a", "x", *(f"i{row}" for row in rows))])

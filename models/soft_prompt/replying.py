@@ -1,0 +1,84 @@
+"""Answers of a language model behind a user's soft prompt, laid out as it was trained: the choice that is likeliest, or
+words of the model's own, the likeliest token of each place.
+
+    [soft prompt][question, choices, "Answer:"][answer]
+
+Shapes: K vectors of a prompt, W of the language model's embeddings, S = K + tokens of the question.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.language.generator import Completion, IsWanted, always
+from models.soft_prompt.layout import laid_out
+from models.soft_prompt.trained import Aligned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """prompt: what is read behind the soft prompt. answers: one of which is wanted; of none, the model's own words.
+    Both as `put` (models/soft_prompt/questions.py) gives them."""
+
+    aligned: Aligned
+    soft_KW: NDArray[np.float32]
+    prompt: str
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Completion):
+    """input_tokens: of the words alone. log_likelihoods: of the answers, in their order; of which `text` is the
+    likeliest."""
+
+    log_likelihoods: tuple[float, ...] = ()
+
+
+def replies(asks: Sequence[Ask], most: int, is_wanted: IsWanted = always) -> list[Reply]:
+    """One an ask, in their order, of at most `most` tokens where they are the model's own words. is_wanted: asked again
+    and again, of the place of an ask; what is not wanted is left as it is.
+
+    Raises InvalidInput for a question that is longer than the model reads.
+    """
+    return [
+        _chosen(ask) if ask.answers else _written(ask, most, partial(is_wanted, place))
+        for place, ask in enumerate(asks)
+    ]
+
+
+@torch.inference_mode()
+def _chosen(ask: Ask) -> Reply:
+    language, tokens = ask.aligned.language, len(ask.soft_KW)
+    asked = language.asked(ask.prompt, ask.answers, tokens)
+    rows = laid_out([asked]).to(language.device.name)
+    words_BTW = ask.aligned.adapter.reworded(language.words(rows), rows.words())
+    soft_BKW = torch.from_numpy(ask.soft_KW[None]).to(language.device.name)
+    found = language.log_likelihoods(soft_BKW, words_BTW, rows).tolist()
+    best = int(np.argmax(found))
+    return Reply(ask.answers[best].strip(), len(asked[0]), len(asked[1][best]), True, tuple(found))
+
+
+@torch.inference_mode()
+def _written(ask: Ask, most: int, is_wanted: Callable[[], bool]) -> Reply:
+    language = ask.aligned.language
+    question, _ = language.asked(ask.prompt, [" "], len(ask.soft_KW) + most)
+    rows = laid_out([(question, [[0]])]).to(language.device.name)
+    words_BTW = ask.aligned.adapter.reworded(language.words(rows), rows.words())
+    soft_BKW = torch.from_numpy(ask.soft_KW[None]).to(words_BTW)
+    given = {"inputs_embeds": torch.cat((soft_BKW, words_BTW), dim=1)}
+    written: list[int] = []
+    is_finished, cache = False, None
+    while len(written) < most and is_wanted():
+        with language.device.autocast():
+            said = language.model(**given, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache, token = said.past_key_values, int(said.logits[0, -1].argmax())
+        if token in language.tokens.special:  # the end, and whatever else is no word
+            is_finished = True
+            break
+        written.append(token)
+        given = {"input_ids": torch.tensor([[token]], device=words_BTW.device)}
+    return Reply(language.tokens.text(written), len(question), len(written), is_finished)
