@@ -98,8 +98,8 @@ class SoftPrompter:
         return made
 
     def _past(self, history: UserHistory) -> Past:
-        """The newest events that the encoder knows: as many as it reads, and the one before, from which the first of
-        them is so far. Most histories are of known items, and need not be read further."""
+        """The newest events that the encoder knows: as many as it reads, and the one before, since when the first of
+        them is counted. Most histories are of known items, and need not be read further."""
         config, row_of = self._encoder.config, self._vocabulary.row_of.get
         wanted = most = config.length + 1
         while True:
@@ -112,8 +112,9 @@ class SoftPrompter:
             if is_known_L.sum() >= wanted or len(items) < most:
                 break
             most *= 2
-        told = (None if one is None else one[is_known_L] for one in (at_L, values_L))
-        return Past(rows_L[is_known_L], *told)
+        if at_L is None or values_L is None:
+            return Past(rows_L[is_known_L])
+        return Past(rows_L[is_known_L], at_L[is_known_L], values_L[is_known_L])
 
 
 def save_soft_prompt(

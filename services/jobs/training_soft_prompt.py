@@ -64,7 +64,9 @@ def train_soft_prompt(
                 with progress("aligning") as advance:
                     aligned = align(asked, weights, config, seed=seed, checkpoint=checkpoint, progress=advance)
                 told = {"name": lasting_name(data, settings), "fingerprint": mark}
-                save_soft_prompt(folder, aligned, log.vocabulary, SMOLLM2, told, {"questions": len(asked.questions)})
+                reached = aligned.said["curves"]["validation accuracy"][-1]
+                said = {"questions": len(asked.questions), "validation_accuracy": reached}
+                save_soft_prompt(folder, aligned, log.vocabulary, SMOLLM2, told, said)
                 checkpoint.unlink(missing_ok=True)
             prompter = load_soft_prompt(folder)
             drawn = _curves(prompter)
@@ -96,7 +98,7 @@ def _curves(prompter: "SoftPrompter") -> dict[str, list[float]]:
 
 
 def _report(prompter: "SoftPrompter", folder: Path) -> dict[str, Any]:
-    found, said = _curves(prompter), prompter.manifest
+    said = prompter.manifest
     return {
         "soft_prompt": folder.name,
         "version": prompter.version,
@@ -104,7 +106,7 @@ def _report(prompter: "SoftPrompter", folder: Path) -> dict[str, Any]:
         "base_model": dict(prompter.base),
         "encoder": said["encoder_kind"],
         "questions": said["questions"],
-        "loss": found["loss"][-1],
-        "validation_accuracy": found["accuracy"][-1],
+        "loss": said["curves"]["loss"][-1],
+        "validation_accuracy": said["validation_accuracy"],
         "trained_s": said["seconds"],
     }

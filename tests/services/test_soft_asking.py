@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 from toy_soft_prompt import toy_soft_prompt, toy_weights
 
 from models.soft_prompt.reading import Past
 from models.soft_prompt.trained import Aligned
+from services.answering import shown
 from services.settings import Settings
 from tests.services.conftest import NOW, Running, event, running
 
@@ -84,6 +86,19 @@ def test_a_question_is_answered_in_words_of_so_many_tokens(asking: Running) -> N
     assert answer["choices"] == []
     assert answer["answer_html"]
     assert asked(asking, "ann", input="likes what", tokens=3) == answer
+
+
+def test_whoever_joins_the_vectors_with_the_words_embeddings_reads_the_same(asking: Running, aligned: Aligned) -> None:
+    """As the recipe of the README does, with transformers alone."""
+    content = asking.client.get("/v1/users/ann/soft-prompt?format=safetensors").content
+    soft_KW = load(content)["soft_prompt"]
+    model, words = aligned.language.model, aligned.language.tokens.plain("likes what\nAnswer:")
+    embed = model.get_input_embeddings()
+    with torch.inference_mode():
+        joined_SW = torch.cat([soft_KW.to(embed.weight.dtype), embed(torch.tensor(words))])
+        mask_1S = torch.ones(1, len(joined_SW), dtype=torch.int64)
+        said = model.generate(inputs_embeds=joined_SW[None], attention_mask=mask_1S, max_new_tokens=3, do_sample=False)
+    assert asked(asking, "ann", input="likes what", tokens=3)["answer"] == shown(aligned.language.tokens.text(said[0]))
 
 
 @pytest.mark.parametrize(
