@@ -41,3 +41,51 @@ def curves(values: Mapping[str, Sequence[float]]) -> "Figure":
         axes.set_title(name if name == "loss" else f"validation {name.upper()}")
         axes.grid(alpha=0.3)
     return figure
+
+
+def accuracies(report: Mapping[str, Any]) -> "Figure":
+    """Accuracy against the input tokens of a question, of each arm of an evaluation by questions, with its interval;
+    guesses as lines."""
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for arm, found in report["arms"].items():
+        one = found["accuracy"]
+        if not found["tokens"]:
+            axes.axhline(one["value"], color="grey", linestyle=":", label=arm)
+            continue
+        error = [[max(one["value"] - one["low"], 0.0)], [max(one["high"] - one["value"], 0.0)]]
+        marker = "s" if arm.startswith(("text", "no-user")) else "o"
+        axes.errorbar(found["tokens"], one["value"], yerr=error, fmt=marker, capsize=3, label=arm)
+    axes.set_xscale("log")
+    axes.set_xlabel("input tokens of a question")
+    axes.set_ylabel("accuracy, the mean of the dimensions, with 95 % of a bootstrap over users")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
+    return figure
+
+
+def scaling(points: Sequence[Mapping[str, Any]]) -> "Figure":
+    """Accuracy against an encoder's parameters, a line for each length of history."""
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for place, length in enumerate(sorted({point["length"] for point in points})):
+        some = sorted((one for one in points if one["length"] == length), key=lambda one: one["parameters"])
+        values = [one["accuracy"]["value"] for one in some]
+        below = [max(one["accuracy"]["value"] - one["accuracy"]["low"], 0.0) for one in some]
+        above = [max(one["accuracy"]["high"] - one["accuracy"]["value"], 0.0) for one in some]
+        sizes = [
+            one["parameters"] * 1.02**place for one in some
+        ]  # beside each other, or intervals would hide intervals
+        axes.errorbar(sizes, values, yerr=[below, above], fmt="o-", capsize=3, label=f"{length} events")
+    axes.set_xscale("log")
+    axes.set_xlabel("parameters of the encoder")
+    axes.set_ylabel("accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure

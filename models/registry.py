@@ -80,6 +80,14 @@ class Run:
         with _translated():
             self._client.set_tag(self.id, _key(name), value[:_LONGEST])
 
+    @contextmanager
+    def child(self, name: str, parameters: Mapping[str, Any]) -> Iterator["Run"]:
+        """A run within this one, of the same experiment, until the block ends; as `Registry.run`."""
+        with _translated():
+            experiment = str(self._client.get_run(self.id).info.experiment_id)
+        with _running(self._client, experiment, name, parameters, {"mlflow.parentRunId": self.id}) as run:
+            yield run
+
     def register(self, folder: Path, card: str, metrics: Mapping[str, float]) -> int:
         """The version under which the bundle of a folder is registered, by its name: once, however often it is trained.
 
@@ -149,22 +157,9 @@ class Registry:
         """
         client = self._client()
         with _translated():
-            made = client.create_run(self._experiment(experiment), run_name=name, tags=dict(tags or {}))
-            from mlflow.entities import Param
-
-            flat = [Param(_key(key), str(value)[:_LONGEST]) for key, value in _flat(parameters)]
-            for start in range(0, len(flat), _PARAMETERS):
-                client.log_batch(made.info.run_id, params=flat[start : start + _PARAMETERS])
-        status = "FAILED"
-        try:
-            yield Run(client, made.info.run_id)
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            with _translated():
-                client.set_terminated(made.info.run_id, status)
+            identity = self._experiment(experiment)
+        with _running(client, identity, name, parameters, tags or {}) as run:
+            yield run
 
     def versions(self) -> list[Version]:
         """Every registered bundle, oldest first."""
@@ -226,6 +221,30 @@ class Registry:
                     )
                 self._opened = client
         return self._opened
+
+
+@contextmanager
+def _running(
+    client: Any, experiment: str, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
+) -> Iterator[Run]:
+    """A run of the experiment of this id."""
+    with _translated():
+        made = client.create_run(experiment, run_name=name, tags=dict(tags))
+        from mlflow.entities import Param
+
+        flat = [Param(_key(key), str(value)[:_LONGEST]) for key, value in _flat(parameters)]
+        for start in range(0, len(flat), _PARAMETERS):
+            client.log_batch(made.info.run_id, params=flat[start : start + _PARAMETERS])
+    status = "FAILED"
+    try:
+        yield Run(client, made.info.run_id)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        with _translated():
+            client.set_terminated(made.info.run_id, status)
 
 
 @contextmanager

@@ -41,6 +41,7 @@ CLIP: Final = 1.0  # of the gradient's norm
 WARM_UP: Final = 0.05  # of the training
 _WINDOW: Final = 16  # batches' worth of questions that are sorted by length together
 _MEASURED: Final = "validation accuracy"
+_ASKED: Final = "questions"
 
 
 def align(
@@ -97,6 +98,7 @@ def align(
         accuracy = float(right(aligned, data.events, measured).mean())
         state.add(learns, float(torch.stack(losses).mean()), None)
         state.curves[_MEASURED].append(accuracy)
+        state.curves.setdefault(_ASKED, []).append(len(losses) * config.batch)
         state.save(checkpoint, learns, optimizer)
         if progress is not None:
             said = f"loss {state.curves['loss'][-1]:.3f}, {_MEASURED} {accuracy:.3f}, {state.seconds / 60:.1f} min"

@@ -5,6 +5,7 @@ import numpy as np
 from features.datasets import Dataset, fingerprint
 from models.counts.fitting import texts_of
 from models.encoders.config import EncoderConfig
+from models.encoders.frozen import FrozenEncoder
 from models.encoders.reading import encoder_data
 from models.encoders.store import Cut, EncoderStore
 from models.soft_prompt.data import AligningData
@@ -24,14 +25,21 @@ def prepared(
     """
     asking = asking or Asking()
     log = log_of(dataset, asking)
-    texts = texts_of(dataset.items, log.vocabulary)
-    cut = Cut(fingerprint(dataset), f"leave-{asking.last}-out")
-    encoder = encoders.pair(log.known(dataset.events), log.vocabulary, texts, cut, config, seed, fit="train").kept
     validation = even(draw(log, Split.VALIDATION, asking, seed=seed), seed)
     order = np.random.default_rng(seed).permutation(len(validation)).tolist()
     return log, AligningData(
-        encoder_data(log.past, texts),
-        encoder.retriever.encoder,
+        encoder_data(log.past, texts_of(dataset.items, log.vocabulary)),
+        encoder_of(dataset, log, encoders, config, asking, seed),
         draw(log, Split.TRAIN, asking, seed=seed),
         [validation[place] for place in order],
     )
+
+
+def encoder_of(
+    dataset: Dataset, log: Log, encoders: EncoderStore, config: EncoderConfig, asking: Asking, seed: int
+) -> FrozenEncoder:
+    """The encoder alone, of the data set and its log. Raises what `EncoderStore.pair` does."""
+    texts = texts_of(dataset.items, log.vocabulary)
+    cut = Cut(fingerprint(dataset), f"leave-{asking.last}-out")
+    pair = encoders.pair(log.known(dataset.events), log.vocabulary, texts, cut, config, seed, fit="train")
+    return pair.kept.retriever.encoder

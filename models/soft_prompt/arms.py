@@ -1,0 +1,109 @@
+"""The arms of the evaluation by questions: who answers, told what of a user.
+
+no-user                       the frozen language model, and the question alone
+text-10, text-50, text-full   the user's newest events in words before the question
+...+lora                      the same, and the language model tuned to it
+constant/ADAPTER              the adapter on a learned constant in everybody's place: a control
+ENCODER/ADAPTER               the soft prompt
+ENCODER/ADAPTER of another user   the same, fed with a stranger's past: a control
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from features.errors import InvalidInput
+from models.encoders.config import EncoderConfig
+from models.soft_prompt.config import SoftPromptConfig, preset
+from models.soft_prompt.telling import ALL
+
+GUESSES: Final = ("chance", "popularity")  # arms without a model
+OPTIONAL: Final = ("no-user+lora",)  # done where it is asked for
+LORA: Final = "+lora"
+OF_ANOTHER: Final = " of another user"
+TOLD: Final = {"text-10": 10, "text-50": 50, "text-full": ALL}
+SIZES: Final = ((16, 1), (64, 1), (128, 2))  # dimensions and blocks of the scaling study's encoders
+LENGTHS: Final = (10, 50, 200)  # events that they read
+SCALED: Final = "linear-1"  # the adapter of the scaling study
+
+# A step over long prompts takes long: smaller ones, so that there are enough of them in the same minutes, and fewer
+# questions to measure between.
+_STEPS: Final[dict[int, dict[str, Any]]] = {
+    0: {"every": 25, "validation": 100},
+    10: {"batch": 8, "every": 25, "validation": 50, "steps": 3000},
+    50: {"batch": 4, "every": 10, "validation": 20, "steps": 6000},
+    ALL: {"batch": 4, "every": 10, "validation": 20, "steps": 6000},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """encoder: what the adapter reads; without an adapter, what is there in its place and never read. learnt: the name
+    of the arm whose training it answers by, mostly its own; "" where nothing is learnt. told: newest events in words,
+    0 for none. is_stranger: whether it is fed with another user's past."""
+
+    name: str
+    encoder: EncoderConfig
+    config: SoftPromptConfig
+    learnt: str = ""
+    told: int = 0
+    is_stranger: bool = False
+
+
+def arms_of(
+    encoders: Sequence[EncoderConfig], adapters: Sequence[str], minutes: float, *, has_gpu: bool
+) -> dict[str, Arm]:
+    """All arms by name; what is learnt is learnt in so many minutes each. Controls and texts go with the first encoder.
+
+    has_gpu: whether tuning on whole histories is affordable; the model that is tuned on the newest 50 events reads them
+    otherwise. Raises InvalidInput for an adapter that is none.
+    """
+    for name in adapters:
+        if not preset(name).tokens:
+            raise InvalidInput("adapters", f"{name!r} was given, which makes no soft prompt")
+    first, alone = encoders[0], preset("none")
+    arms = [Arm("no-user", first, alone)]
+    arms += [Arm(name, first, alone, told=told) for name, told in TOLD.items()]
+    for name, told in {"no-user": 0, **TOLD}.items():
+        learnt = "text-50" if told == ALL and not has_gpu else name
+        config = replace(alone, minutes=minutes, **_STEPS[told])
+        arms.append(Arm(name + LORA, first, config, learnt + LORA, told))
+    own = {name: replace(preset(name), minutes=minutes, **_STEPS[0]) for name in adapters}
+    for name, config in own.items():
+        constant = f"constant/{name}"
+        arms.append(Arm(constant, first, replace(config, source="constant"), constant))
+    soft = [_soft(encoder.kind, encoder, name, config) for encoder in encoders for name, config in own.items()]
+    arms += [*soft, *(replace(arm, name=arm.name + OF_ANOTHER, is_stranger=True) for arm in soft)]
+    return {arm.name: arm for arm in arms}
+
+
+def scaling_arms(encoder: EncoderConfig, minutes: float) -> list[Arm]:
+    """Encoders of that kind, of every size and length."""
+    config = replace(preset(SCALED), minutes=minutes, **_STEPS[0])
+    return [
+        _soft(
+            f"{encoder.kind}-{dimensions}x{blocks}-{length}",
+            replace(encoder, dimensions=dimensions, blocks=blocks, length=length),
+            SCALED,
+            config,
+        )
+        for dimensions, blocks in SIZES
+        for length in LENGTHS
+    ]
+
+
+def _soft(encoder: str, of: EncoderConfig, adapter: str, config: SoftPromptConfig) -> Arm:
+    name = f"{encoder}/{adapter}"
+    return Arm(name, of, config, name)
+
+
+def chosen(arms: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Those named of the arms there are, guesses among them, in their order; without names all but the optional ones.
+
+    Raises InvalidInput for a name that is none.
+    """
+    there = [*GUESSES, *arms]
+    for name in names:
+        if name not in there:
+            raise InvalidInput("arms", f"{name!r} was given; there are {', '.join(there)}")
+    return [name for name in there if (name in names if names else name not in OPTIONAL)]

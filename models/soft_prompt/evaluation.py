@@ -1,0 +1,202 @@
+"""What a soft prompt is worth, the way of UQABench: questions about users that training has not met, put to every arm.
+
+Liu et al., KDD 2025 (arXiv 2502.19178). Departures: choices are answered by the likelihood of their words, not by their
+letter; questions are drawn so that no guess answers them; two controls stand beside every soft prompt, and the language
+model tuned on the history in words on the same budget.
+Shapes: Q questions.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.soft_prompt.arm_store import ArmStore, Scored
+from models.soft_prompt.arms import GUESSES, LORA, OF_ANOTHER, Arm
+from models.soft_prompt.claims import TEXT, claims
+from models.soft_prompt.comparing import AVERAGE, Drawn, Sheet, differences, interval, spread, terciles
+from models.soft_prompt.drawing import draw, even
+from models.soft_prompt.log import Log, Split
+from models.soft_prompt.questions import Question
+from models.soft_prompt.report import report
+from models.soft_prompt.tasks import Asking, Dimension, Task
+
+JUDGES: Final = 16  # validation questions of a task, by which the best tuned text is chosen
+
+_PROTOCOL: Final = {
+    "questions": "of users that nothing was trained on, as many as can be; each asked at a moment after which nothing "
+    "is known; every rank of the truth by popularity equally often in every task",
+    "accuracy": "a task's is the share of its questions whose likeliest choice is the true one, a dimension's the mean "
+    "of its tasks', the average the mean of the dimensions'; 95 % by bootstrap of users, differences paired",
+    "tokens": "of a prompt before its answer; history_tokens: those that tell of the user, in vectors or in words",
+    "latency_ms": "median of questions answered one at a time, from the user's events to the choices' likelihoods",
+    "trained": "minutes of the process's time on its cores, with what is measured between; questions: asked in them",
+    "text": "the tuned text arm with the best average over validation questions",
+    "history": "thirds of the questions by how many events are known of the user",
+}
+
+
+def evaluate_questions(
+    log: Log,
+    store: ArmStore,
+    arms: Mapping[str, Arm],
+    names: Sequence[str],
+    *,
+    asking: Asking,
+    seed: int = 0,
+    each: int = 100,
+    bootstrap: int = 1000,
+    points: Sequence[Arm] = (),
+) -> dict[str, Any]:
+    """The report, in JSON values. arms: all there are; names: those, and guesses, that are evaluated, and points of a
+    scaling study besides. each: test questions of a task at most.
+
+    Raises InvalidInput when no question can be drawn, and what `ArmStore.scored` does.
+    """
+    drawn = draw(log, Split.TEST, asking, seed=seed)
+    questions = spread(even(drawn, seed), each, seed)
+    sheet = Sheet.of(questions, bootstrap, seed)
+    cuts_Q = np.array([question.cut for question in questions], np.int64)
+    accuracies: dict[str, Drawn] = {}
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name in GUESSES:
+            right_Q, cost = guessed(name, questions), {"tokens": 0.0, "history_tokens": 0.0, "latency_ms": 0.0}
+            whole = Sheet.of(drawn, bootstrap, seed).accuracies(guessed(name, drawn))
+            cost |= {"drawn": {"questions": len(drawn), **_figures(whole)}}
+        else:
+            arm = arms[name]
+            scored = store.scored(arm, arms.get(arm.learnt), questions)
+            right_Q, cost = right(scored, questions), {**costs(scored), **_trained(store, arm, arms)}
+        accuracies[name] = sheet.accuracies(right_Q)
+        found[name] = {**_figures(accuracies[name]), **cost, "history": _by_history(sheet, right_Q, cuts_Q)}
+    text, judged = _best_text(store, arms, names, seed)
+    gaps = {name: _gaps(name, accuracies, text) for name in names if is_soft(arms.get(name))}
+    shares = {
+        name: None
+        if text is None
+        else round(found[name]["history_tokens"] / max(found[text]["history_tokens"], 1e-9), 4)
+        for name in gaps
+    }
+    return {
+        "data": {
+            "users": len(log.past.users),
+            "items": len(log.vocabulary),
+            "events": len(log.past.items_E),
+            "test_users": len({question.user for question in questions}),
+        },
+        "protocol": {**_PROTOCOL, "seed": seed, "bootstrap": bootstrap, "questions_each": each},
+        "questions": report(questions, store.data.questions),
+        "arms": found,
+        "text": {"arm": text, "validation": judged},
+        "differences": {
+            f"{name} - {other}": {**gap, **({"history_tokens": shares[name]} if kind == TEXT else {})}
+            for name, some in gaps.items()
+            for kind, (other, gap) in some.items()
+        },
+        "claims": {
+            name: claims({kind: gap for kind, (_, gap) in some.items()}, shares[name]) for name, some in gaps.items()
+        },
+        "scaling": [_point(store, arm, questions, sheet) for arm in points] or None,
+    }
+
+
+def guessed(name: str, questions: Sequence[Question]) -> NDArray[np.float64]:
+    """right_Q of a guess: chance is right to a part."""
+    if name == "chance":
+        return np.array([1 / len(question.choices) for question in questions])
+    return np.array([float(question.guess == question.truth) for question in questions])
+
+
+def right(scored: Scored, questions: Sequence[Question]) -> NDArray[np.float64]:
+    """right_Q: whether the likeliest choice is the true one."""
+    return np.asarray(scored.scores_QC.argmax(axis=1) == [question.truth for question in questions], np.float64)
+
+
+def costs(scored: Scored) -> dict[str, float]:
+    """What a question takes."""
+    return {
+        "tokens": round(float(scored.tokens_Q.mean()), 1),
+        "history_tokens": round(float(scored.history_Q.mean()), 1),
+        "latency_ms": round(1000 * float(np.median(scored.seconds_S)), 2),
+    }
+
+
+def is_soft(arm: Arm | None) -> bool:
+    """Whether it is a soft prompt of the user who is asked about."""
+    return arm is not None and arm.config.tokens > 0 and arm.config.source == "user" and not arm.is_stranger
+
+
+def _figures(drawn: Drawn) -> dict[str, Any]:
+    return {
+        "accuracy": interval(drawn[AVERAGE]),
+        "dimensions": {name: interval(drawn[name]) for name in map(str, Dimension) if name in drawn},
+        "tasks": {name: interval(drawn[name]) for name in map(str, Task) if name in drawn},
+    }
+
+
+def _by_history(sheet: Sheet, right_Q: NDArray[np.float64], cuts_Q: NDArray[np.int64]) -> dict[str, Any]:
+    return {
+        name: {"events": round(float(cuts_Q[is_in_Q].mean()), 1), **_figures(sheet.accuracies(right_Q, is_in_Q))}
+        for name, is_in_Q in terciles(cuts_Q).items()
+        if is_in_Q.any()
+    }
+
+
+def _trained(store: ArmStore, arm: Arm, arms: Mapping[str, Arm]) -> dict[str, Any]:
+    if not arm.learnt:
+        return {"trained": None}
+    manifest = store.learnt(arms[arm.learnt])[1]
+    curves = manifest["curves"]
+    return {
+        "trained": {
+            "as": arm.learnt,
+            "minutes": round(manifest["seconds"] / 60, 1),
+            "questions": int(sum(curves["questions"])),
+            "curves": curves,
+        }
+    }
+
+
+def _best_text(
+    store: ArmStore, arms: Mapping[str, Arm], names: Sequence[str], seed: int
+) -> tuple[str | None, dict[str, float]]:
+    """(its name, the average of each over validation questions)."""
+    questions = spread(store.data.validation, JUDGES, seed)
+    judged = {}
+    for name in names:
+        arm = arms.get(name)
+        if arm is not None and arm.told and name.endswith(LORA):
+            scored = store.scored(arm, arms[arm.learnt], questions)
+            judged[name] = round(float(Sheet.of(questions, 0).accuracies(right(scored, questions))[AVERAGE][0]), 4)
+    return max(judged, key=judged.__getitem__, default=None), judged
+
+
+def _gaps(name: str, accuracies: Mapping[str, Drawn], text: str | None) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By what the other is to the arm: (its name, the differences)."""
+    others = {
+        "popularity": "popularity",
+        "constant": f"constant/{name.rpartition('/')[2]}",
+        "another user": name + OF_ANOTHER,
+        TEXT: text,
+    }
+    return {
+        kind: (other, differences(accuracies[name], accuracies[other]))
+        for kind, other in others.items()
+        if other is not None and other in accuracies
+    }
+
+
+def _point(store: ArmStore, arm: Arm, questions: Sequence[Question], sheet: Sheet) -> dict[str, Any]:
+    figures = _figures(sheet.accuracies(right(store.scored(arm, arm, questions), questions)))
+    del figures["tasks"]
+    encoder = store.encoder_of(arm.encoder)
+    return {
+        "arm": arm.name,
+        "size": f"{arm.encoder.dimensions}x{arm.encoder.blocks}",
+        "parameters": int(encoder.items_ND.size + sum(array.size for array in encoder.layers.values())),
+        "length": arm.encoder.length,
+        **_trained(store, arm, {arm.name: arm}),
+        **figures,
+    }
