@@ -483,6 +483,55 @@ def evaluate_summaries(
     evaluate_summaries_and_report(settings, dataset, of, seed, bootstrap, may_train=may_train, json=json)
 
 
+@evaluate.command("questions")
+def evaluate_questions(
+    dataset: Data = "ml-100k",
+    encoders: Annotated[str, typer.Option(help="Kinds with commas between; the first is the controls' too.")] = (
+        "sasrec,hstu,mean"
+    ),
+    adapters: Annotated[str, typer.Option(help="linear-1, query-4, query-16, instructed-4 or dept-2.")] = (
+        "linear-1,query-4"
+    ),
+    arms: Annotated[str, typer.Option(help="Names of arms with commas between, to do these alone.")] = "",
+    minutes: Annotated[float, typer.Option(min=0.001, help="Of a core, to train an arm.")] = 15.0,
+    questions: Annotated[int, typer.Option(min=1, help="Of a task to test users, at most.")] = 100,
+    scaling: Annotated[bool, typer.Option("--scaling", help="With encoders of several sizes and lengths.")] = False,
+    scaling_minutes: Annotated[float, typer.Option(min=0.001, help="Of a core, to train each of those.")] = 5.0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of how questions are drawn.")] = None,
+    seed: Annotated[int, typer.Option(help="Of questions and trainings.")] = 0,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the users.")] = 1000,
+    may_train: Annotated[
+        bool, typer.Option("--train", help="Train the arms that are missing, `--minutes` each; goes on after a kill.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Ask a frozen language model about users that it meets in a soft prompt, in words, or not at all.
+
+    Needs `tasteprint weights pull SmolLM2-135M-Instruct`.
+    """
+    settings = _settings()
+    from models.configuring import with_settings
+    from models.soft_prompt.tasks import Asking
+    from services.jobs.evaluating_questions import evaluate_questions_and_report
+    from services.jobs.training import said_settings
+
+    evaluate_questions_and_report(
+        settings,
+        dataset,
+        encoders=_names(encoders),
+        adapters=_names(adapters),
+        only=_names(arms),
+        minutes=minutes,
+        each=questions,
+        scaling_minutes=scaling_minutes if scaling else None,
+        asking=with_settings(Asking(), said_settings(None, set_ or []), "questions"),
+        seed=seed,
+        bootstrap=bootstrap,
+        may_train=may_train,
+        json=json,
+    )
+
+
 @evaluate.command("cold")
 def evaluate_cold(
     dataset: Data = "ml-100k",

@@ -90,6 +90,11 @@ def encoders_folder(settings: Settings) -> Path:
     return settings.home / "encoders"
 
 
+def arms_folder(settings: Settings) -> Path:
+    """Where the arms of evaluations by questions are kept, a folder each, and what they answered."""
+    return settings.home / "soft-prompts" / "arms"
+
+
 def open_p5_store(
     settings: Settings,
     *,

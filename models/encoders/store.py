@@ -133,7 +133,7 @@ class EncoderStore:
             raise UnknownName(
                 f"no {config.kind} was trained for this data with this configuration, {cut.split}, order of ties "
                 f"{cut.tie_seed}, seed {seed}, {cut.part}; `tasteprint train encoder` trains it, and so does "
-                "`evaluate ranking --train`"
+                "`evaluate ranking --train`, or for questions `evaluate questions --train`"
             )
         targets = None
         known = history

@@ -12,15 +12,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.errors import InvalidInput
 from models.soft_prompt.arm_store import ArmStore, Scored
 from models.soft_prompt.arms import GUESSES, LORA, OF_ANOTHER, Arm
 from models.soft_prompt.claims import TEXT, claims
 from models.soft_prompt.comparing import AVERAGE, Drawn, Sheet, differences, interval, spread, terciles
-from models.soft_prompt.drawing import draw, even
-from models.soft_prompt.log import Log, Split
+from models.soft_prompt.drawing import even
 from models.soft_prompt.questions import Question
 from models.soft_prompt.report import report
-from models.soft_prompt.tasks import Asking, Dimension, Task
+from models.soft_prompt.tasks import Dimension, Task
 
 JUDGES: Final = 16  # validation questions of a task, by which the best tuned text is chosen
 
@@ -38,28 +38,31 @@ _PROTOCOL: Final = {
 
 
 def evaluate_questions(
-    log: Log,
     store: ArmStore,
+    drawn: Sequence[Question],
     arms: Mapping[str, Arm],
     names: Sequence[str],
     *,
-    asking: Asking,
     seed: int = 0,
     each: int = 100,
     bootstrap: int = 1000,
     points: Sequence[Arm] = (),
 ) -> dict[str, Any]:
-    """The report, in JSON values. arms: all there are; names: those, and guesses, that are evaluated, and points of a
-    scaling study besides. each: test questions of a task at most.
+    """The report, in JSON values.
 
-    Raises InvalidInput when no question can be drawn, and what `ArmStore.scored` does.
+    drawn: questions about users of the test, of which `each` of a task are put at most. arms: all there are; names:
+    those, and guesses, that are evaluated, and points of a scaling study besides.
+
+    Raises InvalidInput when the questions are too few to be even, and what `ArmStore.scored` does.
     """
-    drawn = draw(log, Split.TEST, asking, seed=seed)
     questions = spread(even(drawn, seed), each, seed)
+    if not questions:
+        raise InvalidInput("data", f"{len(drawn)} questions are too few to ask every rank of the truth equally often")
     sheet = Sheet.of(questions, bootstrap, seed)
     cuts_Q = np.array([question.cut for question in questions], np.int64)
     accuracies: dict[str, Drawn] = {}
     found: dict[str, dict[str, Any]] = {}
+    log = store.log
     for name in names:
         if name in GUESSES:
             right_Q, cost = guessed(name, questions), {"tokens": 0.0, "history_tokens": 0.0, "latency_ms": 0.0}
