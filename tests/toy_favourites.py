@@ -1,8 +1,10 @@
 """Users with a favourite of four categories, an encoder that has learnt nothing, and questions that ask for it."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
+from toy_choosers import dataset
 from toy_sequences import by_hand, tiny, untrained
 
 from models.encoders.data import EncoderData
@@ -10,8 +12,9 @@ from models.encoders.frozen import FrozenEncoder
 from models.encoders.train import Trained
 from models.soft_prompt.config import SoftPromptConfig
 from models.soft_prompt.data import AligningData
+from models.soft_prompt.log import Log, log_of
 from models.soft_prompt.questions import Question
-from models.soft_prompt.tasks import Task
+from models.soft_prompt.tasks import Asking, Task
 
 CATEGORIES = ("war", "love", "space", "jazz")
 EACH = 5  # items of a category
@@ -41,6 +44,17 @@ def favourites(users: int = 80, seed: int = 0, kind: str = "mean") -> AligningDa
         for user in range(users)
     ]
     return AligningData(events, frozen(events, kind), asked[: users * 3 // 4], asked[users * 3 // 4 :])
+
+
+def logged(data: AligningData) -> Log:
+    """The same users as a log, whose items are titled "The i07" and have one category each."""
+    starts_V, items = data.events.starts_V.tolist(), [f"i{item:02}" for item in range(EACH * len(CATEGORIES))]
+    histories = {
+        f"u{user:03}": [items[item] for item in data.events.items_E[first:end].tolist()]
+        for user, (first, end) in enumerate(pairwise(starts_V))
+    }
+    categories = {item: [CATEGORIES[place // EACH]] for place, item in enumerate(items)}
+    return log_of(dataset(histories, categories), Asking(recent=4, train=1, validation=0))
 
 
 def favourite(

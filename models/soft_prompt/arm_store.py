@@ -92,7 +92,7 @@ class ArmStore:
 
         Raises UnknownName when it is missing and may not be trained, BundleRefused when it is damaged.
         """
-        encoder, telling = self.encoder_of(arm.encoder), self._telling(arm)
+        encoder, telling = self.encoder_of(arm.encoder), self.telling(arm)
         told = None if telling is None else telling.digest
         identity = {**self._belongs, "encoder": encoder.digest, "config": asdict(arm.config), "told": told}
         folder = self.folder / folder_name(arm.name.replace("/", "-"), identity)
@@ -123,7 +123,7 @@ class ArmStore:
 
         Raises what `learnt` does.
         """
-        encoder, telling = self.encoder_of(arm.encoder), self._telling(arm)
+        encoder, telling = self.encoder_of(arm.encoder), self.telling(arm)
         folder, manifest = (None, {}) if learner is None else self.learnt(learner)
         by = {
             "format": FORMAT,
@@ -157,7 +157,7 @@ class ArmStore:
         scores_QC, tokens_Q, history_Q, seconds_S = (np.concatenate([one[name] for one in found]) for name in _KEPT)
         return Scored(scores_QC[order_Q], tokens_Q[order_Q], history_Q[order_Q], seconds_S)
 
-    def _telling(self, arm: Arm) -> Telling | None:
+    def telling(self, arm: Arm) -> Telling | None:
         if not arm.told:
             return None
         if arm.told not in self._tellings:
@@ -196,7 +196,7 @@ def _asked(
         return question if telling is None else telling.before(question, past)
 
     seconds = []
-    for question, past in list(zip(questions, pasts, strict=True))[:: max(1, len(questions) // TIMED)]:
+    for question, past in list(zip(questions, pasts, strict=True))[:: max(1, len(questions) // TIMED)][:TIMED]:
         start = time.perf_counter()
         aligned.scores([told(question, past)], [past])
         seconds.append(time.perf_counter() - start)
