@@ -59,8 +59,9 @@ class Sheet:
 
     def _sums(self, values_Q: NDArray[np.float64]) -> NDArray[np.float64]:
         """sums_UT."""
-        count = self.weights_RU.shape[1] * len(self.tasks)
-        return np.bincount(self.user_Q * len(self.tasks) + self.task_Q, values_Q, count).reshape(-1, len(self.tasks))
+        sums_UT = np.zeros((self.weights_RU.shape[1], len(self.tasks)))
+        np.add.at(sums_UT, (self.user_Q, self.task_Q), values_Q)
+        return sums_UT
 
 
 def interval(values_R: NDArray[np.float64]) -> dict[str, float]:

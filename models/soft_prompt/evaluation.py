@@ -64,8 +64,9 @@ def evaluate_questions(
     found: dict[str, dict[str, Any]] = {}
     log = store.log
     for name in names:
+        cost: dict[str, Any] = {"tokens": 0.0, "history_tokens": 0.0, "latency_ms": 0.0}
         if name in GUESSES:
-            right_Q, cost = guessed(name, questions), {"tokens": 0.0, "history_tokens": 0.0, "latency_ms": 0.0}
+            right_Q = guessed(name, questions)
             whole = Sheet.of(drawn, bootstrap, seed).accuracies(guessed(name, drawn))
             cost |= {"drawn": {"questions": len(drawn), **_figures(whole)}}
         else:
