@@ -1,7 +1,10 @@
 """Pictures of what was measured, drawn without a display."""
 
 import logging
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,24 +50,42 @@ def accuracies(report: Mapping[str, Any]) -> "Figure":
     """Accuracy against the input tokens of a question, of each arm of an evaluation by questions, with its interval;
     guesses as lines."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
+    colours = dict(zip(dict.fromkeys(map(_own, report["arms"])), cycle(colormaps["tab20"].colors), strict=False))
+    beside: Counter[int] = Counter()
     for arm, found in report["arms"].items():
-        one = found["accuracy"]
-        if not found["tokens"]:
-            axes.axhline(one["value"], color="grey", linestyle=":", label=arm)
+        one, tokens = found["accuracy"], found["tokens"]
+        if not tokens:
+            axes.axhline(one["value"], color="grey", linestyle="--" if arm == "chance" else ":", label=arm)
             continue
-        error = [[max(one["value"] - one["low"], 0.0)], [max(one["high"] - one["value"], 0.0)]]
-        marker = "s" if arm.startswith(("text", "no-user")) else "o"
-        axes.errorbar(found["tokens"], one["value"], yerr=error, fmt=marker, capsize=3, label=arm)
+        place = round(10 * math.log10(tokens))
+        shown = tokens * 1.03 ** beside[place]  # beside those of as many, or intervals would hide intervals
+        beside[place] += 1
+        axes.errorbar(
+            shown,
+            one["value"],
+            yerr=[[max(one["value"] - one["low"], 0.0)], [max(one["high"] - one["value"], 0.0)]],
+            fmt="s" if arm.startswith(("text", "no-user")) else "^" if arm.startswith("constant") else "o",
+            color=colours[_own(arm)],
+            markerfacecolor="none" if _own(arm) != arm else None,
+            capsize=3,
+            label=arm,
+        )
     axes.set_xscale("log")
-    axes.set_xlabel("input tokens of a question")
-    axes.set_ylabel("accuracy, the mean of the dimensions, with 95 % of a bootstrap over users")
+    axes.set_xlabel("input tokens of a question; those of about as many stand beside each other")
+    axes.set_ylabel("accuracy, with 95 % of a bootstrap over users")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
     return figure
+
+
+def _own(arm: str) -> str:
+    """The arm that is fed with another's past, as it is with its own."""
+    return arm.partition(" of another")[0]
 
 
 def scaling(points: Sequence[Mapping[str, Any]]) -> "Figure":
