@@ -8,12 +8,13 @@ Shapes: Q questions, C choices.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
@@ -21,6 +22,7 @@ from features.errors import UnknownName
 from models.device import Device
 from models.encoders.config import EncoderConfig
 from models.encoders.frozen import FrozenEncoder
+from models.encoders.model import Encoder, Sides
 from models.kept import folder_name, load_parts, save_parts
 from models.language.adapters import base_digest
 from models.language.plain_tokens import PlainTokens
@@ -71,7 +73,7 @@ class ArmStore:
         """language: the folder of the language model. data: events and questions; an arm's encoder is put in the
         place of the one in it. fingerprint, seed: of the data set, and of all that is drawn. Raises WeightsRefused."""
         self.folder, self.language, self.log, self.data, self.seed = folder, language, log, data, seed
-        self.encoder_of = encoder_of
+        self._encoder_of = encoder_of
         self._may_train, self._device, self._progress = may_train, device, progress
         asked = repr([*data.questions, "validation", *data.validation])
         self._belongs = {
@@ -92,7 +94,7 @@ class ArmStore:
 
         Raises UnknownName when it is missing and may not be trained, BundleRefused when it is damaged.
         """
-        encoder, telling = self.encoder_of(arm.encoder), self.telling(arm)
+        encoder, telling = self.encoder(arm), self.telling(arm)
         told = None if telling is None else telling.digest
         identity = {**self._belongs, "encoder": encoder.digest, "config": asdict(arm.config), "told": told}
         folder = self.folder / folder_name(arm.name.replace("/", "-"), identity)
@@ -123,7 +125,7 @@ class ArmStore:
 
         Raises what `learnt` does.
         """
-        encoder, telling = self.encoder_of(arm.encoder), self.telling(arm)
+        encoder, telling = self.encoder(arm), self.telling(arm)
         folder, manifest = (None, {}) if learner is None else self.learnt(learner)
         by = {
             "format": FORMAT,
@@ -157,6 +159,12 @@ class ArmStore:
         scores_QC, tokens_Q, history_Q, seconds_S = (np.concatenate([one[name] for one in found]) for name in _KEPT)
         return Scored(scores_QC[order_Q], tokens_Q[order_Q], history_Q[order_Q], seconds_S)
 
+    def encoder(self, arm: Arm) -> FrozenEncoder:
+        """What it reads; one that has learnt nothing where it reads none, so that it is the same beside any other."""
+        if arm.reads_encoder:
+            return self._encoder_of(arm.encoder)
+        return blank(arm.encoder.dimensions, arm.encoder.length, self.data.events.n_items)
+
     def telling(self, arm: Arm) -> Telling | None:
         if not arm.told:
             return None
@@ -182,6 +190,16 @@ class ArmStore:
         if folder is None:
             return Aligned(arm.config, encoder, Language(self.language, self._device))
         return Aligned.load(folder, encoder, self.language, self._device)
+
+
+@cache
+def blank(dimensions: int, length: int, items: int) -> FrozenEncoder:
+    """An encoder of that shape that says nothing of anything."""
+    config = EncoderConfig("mean", dimensions=dimensions, length=length, words=False, categories=False)
+    none = torch.zeros(0, dtype=torch.int64)
+    names = Encoder(config, items, Sides(none, none, none, none)).state_dict()
+    layers = {name: np.zeros(one.shape, np.float32) for name, one in names.items() if not name.startswith("rows.")}
+    return FrozenEncoder(config, np.zeros((items, dimensions), np.float32), layers)
 
 
 _KEPT: Final = ("scores_QC", "tokens_Q", "history_Q", "seconds_S")

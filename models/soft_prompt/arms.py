@@ -38,9 +38,9 @@ _STEPS: Final[dict[int, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """encoder: what the adapter reads; without an adapter, what is there in its place and never read. learnt: the name
-    of the arm whose training it answers by, mostly its own; "" where nothing is learnt. told: newest events in words,
-    0 for none. is_stranger: whether it is fed with another user's past."""
+    """encoder: what the adapter reads, or, where it reads none, what a prompt that does would. learnt: the name of the
+    arm whose training it answers by, mostly its own; "" where nothing is learnt. told: newest events in words, 0 for
+    none. is_stranger: whether it is fed with another user's past."""
 
     name: str
     encoder: EncoderConfig
@@ -49,11 +49,15 @@ class Arm:
     told: int = 0
     is_stranger: bool = False
 
+    @property
+    def reads_encoder(self) -> bool:
+        return self.config.tokens > 0 and self.config.source == "user"
+
 
 def arms_of(
     encoders: Sequence[EncoderConfig], adapters: Sequence[str], minutes: float, *, has_gpu: bool
 ) -> dict[str, Arm]:
-    """All arms by name; what is learnt is learnt in so many minutes each. Controls and texts go with the first encoder.
+    """All arms by name; what is learnt is learnt in so many minutes each. A constant is as wide as the first encoder.
 
     has_gpu: whether tuning on whole histories is affordable; the model that is tuned on the newest 50 events reads them
     otherwise. Raises InvalidInput for an adapter that is none.

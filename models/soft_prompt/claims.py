@@ -13,16 +13,20 @@ TEXT: Final = "text"
 
 ABOVE: Final = "above popularity and both controls in every dimension"
 PLAINLY: Final = f"at least {100 * POINTS:.0f} points above them in {Dimension.INTEREST}"
+FALLS: Final = "fed with another user's past on average not above the constant"
 NOT_BELOW: Final = "on average not below the best tuned text"
 SHORT: Final = f"at most {SHARE:.0%} of that text's history tokens"
 
 Figures = Mapping[str, Mapping[str, float]]
 
 
-def claims(gaps: Mapping[str, Figures], share: float | None) -> dict[str, dict[str, Any]]:
+def claims(
+    gaps: Mapping[str, Figures], share: float | None, stray: Mapping[str, float] | None
+) -> dict[str, dict[str, Any]]:
     """By the goal, {is, holds}, with the figure that decides; holds is None where an arm to compare with is missing.
 
     gaps: an arm's differences to RIVALS and to TEXT, by dimension and on average. share: of the text's history tokens.
+    stray: how much better than the constant it is on average when it is fed with another user's past.
     """
     rivals = [gaps[name] for name in RIVALS if name in gaps]
     are_all = len(rivals) == len(RIVALS)
@@ -43,6 +47,11 @@ def claims(gaps: Mapping[str, Figures], share: float | None) -> dict[str, dict[s
             "holds": least >= POINTS and all(one["low"] > 0 for one in interests)
             if are_all and least is not None
             else None,
+        },
+        "falls": {
+            "is": f"{FALLS}: the lower bound of the difference is not above 0",
+            "difference": None if stray is None else dict(stray),
+            "holds": None if stray is None else stray["low"] <= 0,
         },
         "text": {
             "is": f"{NOT_BELOW}: the difference is not below 0",

@@ -83,6 +83,11 @@ def evaluate_questions(
         else round(found[name]["history_tokens"] / max(found[text]["history_tokens"], 1e-9), 4)
         for name in gaps
     }
+    strays = {
+        name: (other, differences(accuracies[name + OF_ANOTHER], accuracies[other]))
+        for name in gaps
+        if (other := _constant(name)) in accuracies and name + OF_ANOTHER in accuracies
+    }
     return {
         "data": {
             "users": len(log.past.users),
@@ -98,9 +103,15 @@ def evaluate_questions(
             f"{name} - {other}": {**gap, **({"history_tokens": shares[name]} if kind == TEXT else {})}
             for name, some in gaps.items()
             for kind, (other, gap) in some.items()
-        },
+        }
+        | {f"{name}{OF_ANOTHER} - {other}": gap for name, (other, gap) in strays.items()},
         "claims": {
-            name: claims({kind: gap for kind, (_, gap) in some.items()}, shares[name]) for name, some in gaps.items()
+            name: claims(
+                {kind: gap for kind, (_, gap) in some.items()},
+                shares[name],
+                strays[name][1][AVERAGE] if name in strays else None,
+            )
+            for name, some in gaps.items()
         },
         "scaling": [_point(store, arm, questions, sheet) for arm in points] or None,
     }
@@ -129,7 +140,7 @@ def costs(scored: Scored) -> dict[str, float]:
 
 def is_soft(arm: Arm | None) -> bool:
     """Whether it is a soft prompt of the user who is asked about."""
-    return arm is not None and arm.config.tokens > 0 and arm.config.source == "user" and not arm.is_stranger
+    return arm is not None and arm.reads_encoder and not arm.is_stranger
 
 
 def _figures(drawn: Drawn) -> dict[str, Any]:
@@ -177,11 +188,16 @@ def _best_text(
     return max(judged, key=judged.__getitem__, default=None), judged
 
 
+def _constant(name: str) -> str:
+    """The control of the same adapter."""
+    return f"constant/{name.rpartition('/')[2]}"
+
+
 def _gaps(name: str, accuracies: Mapping[str, Drawn], text: str | None) -> dict[str, tuple[str, dict[str, Any]]]:
     """By what the other is to the arm: (its name, the differences)."""
     others = {
         "popularity": "popularity",
-        "constant": f"constant/{name.rpartition('/')[2]}",
+        "constant": _constant(name),
         "another user": name + OF_ANOTHER,
         TEXT: text,
     }
@@ -195,7 +211,7 @@ def _gaps(name: str, accuracies: Mapping[str, Drawn], text: str | None) -> dict[
 def _point(store: ArmStore, arm: Arm, questions: Sequence[Question], sheet: Sheet) -> dict[str, Any]:
     figures = _figures(sheet.accuracies(right(store.scored(arm, arm, questions), questions)))
     del figures["tasks"]
-    encoder = store.encoder_of(arm.encoder)
+    encoder = store.encoder(arm)
     return {
         "arm": arm.name,
         "size": f"{arm.encoder.dimensions}x{arm.encoder.blocks}",

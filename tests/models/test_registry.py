@@ -74,6 +74,23 @@ def test_a_run_keeps_its_parameters_metrics_curves_and_artifacts(
     assert (kept / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_within_another_is_of_its_experiment_and_names_it(registry: Registry, client: "MlflowClient") -> None:
+    with registry.run("train toys", "parent", {}) as parent, parent.child("arm", {"seed": 3}) as child:
+        child.metrics({"accuracy": 0.5})
+    within, around = client.get_run(child.id), client.get_run(parent.id)
+    assert within.data.tags["mlflow.parentRunId"] == parent.id
+    assert within.info.experiment_id == around.info.experiment_id
+    assert (within.info.status, within.info.run_name, within.data.params) == ("FINISHED", "arm", {"seed": "3"})
+    assert within.data.metrics == {"accuracy": 0.5}
+    with (
+        pytest.raises(ValueError, match="on purpose"),
+        registry.run("train toys", "parent", {}) as parent,
+        parent.child("arm", {}) as child,
+    ):
+        raise ValueError("on purpose")
+    assert {client.get_run(one.id).info.status for one in (parent, child)} == {"FAILED"}
+
+
 @pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
 def test_a_run_whose_block_raises_has_not_finished(
     registry: Registry, client: "MlflowClient", error: type[BaseException], status: str

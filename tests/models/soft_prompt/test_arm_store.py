@@ -192,6 +192,15 @@ def test_a_damaged_arm_and_damaged_scores_are_refused(language: Path, tmp_path: 
         arms.learnt(SOFT)
 
 
+def test_what_reads_no_encoder_is_the_same_beside_any(folder: Path, language: Path) -> None:
+    constant = replace(SOFT, name="constant/query-2", config=replace(SOFT.config, source="constant"))
+    other = replace(DATA, encoder=favourites(users=40, kind="mean").encoder)
+    for arm in (TUNED, constant):
+        store(folder, language).learnt(arm)
+        store(folder, language, data=other, may_train=False).learnt(arm)
+    assert not store(folder, language).encoder(TUNED).items_ND.any()
+
+
 def test_what_is_told_is_trained_on(folder: Path, language: Path) -> None:
     """The arm is what training on questions with the history before them comes to."""
     arms = store(folder, language)

@@ -19,30 +19,42 @@ def gap(*values: float, half: float = 0.02) -> dict[str, dict[str, float]]:
 GOOD = {**{name: gap(0.05, 0.06, 0.2, 0.1) for name in RIVALS}, TEXT: gap(0.0, -0.1, 0.2, 0.03)}
 
 
-def held(gaps: dict[str, dict[str, dict[str, float]]], share: float | None = 0.05) -> list[bool | None]:
-    return [goal["holds"] for goal in claims(gaps, share).values()]
+STRAY = {"value": -0.01, "low": -0.03, "high": 0.01}
+
+
+def held(
+    gaps: dict[str, dict[str, dict[str, float]]], share: float | None = 0.05, stray: dict[str, float] | None = STRAY
+) -> str:
+    """A letter a goal: above, interest, falls, text, tokens; + holds, - does not, ? is not known."""
+    return "".join({True: "+", False: "-", None: "?"}[goal["holds"]] for goal in claims(gaps, share, stray).values())
 
 
 def test_what_is_above_everything_holds_everything() -> None:
-    assert held(GOOD) == [True, True, True, True]
-    assert claims(GOOD, 0.05)["above"]["lowest"] == pytest.approx(0.03)
+    assert held(GOOD) == "+++++"
+    assert claims(GOOD, 0.05, STRAY)["above"]["lowest"] == pytest.approx(0.03)
 
 
 @pytest.mark.parametrize("rival", RIVALS)
 def test_one_rival_in_one_dimension_is_enough_to_fail(rival: str) -> None:
-    assert held(GOOD | {rival: gap(0.05, 0.019, 0.2, 0.1)}) == [False, True, True, True]
-    assert held(GOOD | {rival: gap(0.05, 0.06, 0.09, 0.1)}) == [True, False, True, True]
-    assert held(GOOD | {rival: gap(0.3, 0.3, 0.3, 0.3, half=0.4)}) == [False, False, True, True]
+    assert held(GOOD | {rival: gap(0.05, 0.019, 0.2, 0.1)}) == "-++++"
+    assert held(GOOD | {rival: gap(0.05, 0.06, 0.09, 0.1)}) == "+-+++"
+    assert held(GOOD | {rival: gap(0.3, 0.3, 0.3, 0.3, half=0.4)}) == "--+++"
 
 
 def test_a_text_that_is_better_on_average_or_hardly_longer_fails() -> None:
-    assert held(GOOD | {TEXT: gap(0.3, 0.3, 0.3, -0.001)}) == [True, True, False, True]
-    assert held(GOOD, 0.101) == [True, True, True, False]
+    assert held(GOOD | {TEXT: gap(0.3, 0.3, 0.3, -0.001)}) == "+++-+"
+    assert held(GOOD, 0.101) == "++++-"
 
 
-@pytest.mark.parametrize("missing", [*RIVALS, TEXT])
-def test_without_an_arm_to_compare_with_nothing_is_claimed(missing: str) -> None:
-    left = {name: one for name, one in GOOD.items() if name != missing}
-    expected = [True, True, None, None] if missing == TEXT else [None, None, True, True]
-    assert held(left, None if missing == TEXT else 0.05) == expected
-    assert held({}, None) == [None] * 4
+def test_a_strangers_past_that_does_as_well_as_the_users_fails() -> None:
+    assert held(GOOD, stray={"value": 0.1, "low": 0.01, "high": 0.2}) == "++-++"
+
+
+@pytest.mark.parametrize(
+    ("missing", "left"), [(TEXT, "+++??"), ("popularity", "??+++"), ("constant", "???++"), ("another user", "???++")]
+)
+def test_without_an_arm_to_compare_with_nothing_is_claimed(missing: str, left: str) -> None:
+    gaps = {name: one for name, one in GOOD.items() if name != missing}
+    stray = None if missing in ("constant", "another user") else STRAY
+    assert held(gaps, None if missing == TEXT else 0.05, stray) == left
+    assert held({}, None, None) == "?????"
