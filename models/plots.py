@@ -4,7 +4,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,7 +54,9 @@ def accuracies(report: Mapping[str, Any]) -> "Figure":
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    colours = dict(zip(dict.fromkeys(map(_own, report["arms"])), cycle(colormaps["tab20"].colors), strict=False))
+    colours = {
+        arm: colormaps["tab20"](place % 20) for place, arm in enumerate(dict.fromkeys(map(_own, report["arms"])))
+    }
     beside: Counter[int] = Counter()
     for arm, found in report["arms"].items():
         one, tokens = found["accuracy"], found["tokens"]

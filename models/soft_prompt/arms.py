@@ -31,8 +31,8 @@ SCALED: Final = "linear-1"  # the adapter of the scaling study
 _STEPS: Final[dict[int, dict[str, Any]]] = {
     0: {"every": 25, "validation": 100},
     10: {"batch": 8, "every": 25, "validation": 50, "steps": 3000},
-    50: {"batch": 4, "every": 10, "validation": 20, "steps": 6000},
-    ALL: {"batch": 4, "every": 10, "validation": 20, "steps": 6000},
+    50: {"batch": 4, "every": 20, "validation": 20, "steps": 6000},
+    ALL: {"batch": 4, "every": 20, "validation": 20, "steps": 6000},
 }
 
 
