@@ -76,18 +76,6 @@ def evaluate_questions(
         accuracies[name] = sheet.accuracies(right_Q)
         found[name] = {**_figures(accuracies[name]), **cost, "history": _by_history(sheet, right_Q, cuts_Q)}
     text, judged = _best_text(store, arms, names, seed)
-    gaps = {name: _gaps(name, accuracies, text) for name in names if is_soft(arms.get(name))}
-    shares = {
-        name: None
-        if text is None
-        else round(found[name]["history_tokens"] / max(found[text]["history_tokens"], 1e-9), 4)
-        for name in gaps
-    }
-    strays = {
-        name: (other, differences(accuracies[name + OF_ANOTHER], accuracies[other]))
-        for name in gaps
-        if (other := _constant(name)) in accuracies and name + OF_ANOTHER in accuracies
-    }
     return {
         "data": {
             "users": len(log.past.users),
@@ -99,20 +87,7 @@ def evaluate_questions(
         "questions": report(questions, store.data.questions),
         "arms": found,
         "text": {"arm": text, "validation": judged},
-        "differences": {
-            f"{name} - {other}": {**gap, **({"history_tokens": shares[name]} if kind == TEXT else {})}
-            for name, some in gaps.items()
-            for kind, (other, gap) in some.items()
-        }
-        | {f"{name}{OF_ANOTHER} - {other}": gap for name, (other, gap) in strays.items()},
-        "claims": {
-            name: claims(
-                {kind: gap for kind, (_, gap) in some.items()},
-                shares[name],
-                strays[name][1][AVERAGE] if name in strays else None,
-            )
-            for name, some in gaps.items()
-        },
+        **_compared([name for name in names if is_soft(arms.get(name))], text, accuracies, found),
         "scaling": [_point(store, arm, questions, sheet) for arm in points] or None,
     }
 
@@ -188,16 +163,32 @@ def _best_text(
     return max(judged, key=judged.__getitem__, default=None), judged
 
 
-def _constant(name: str) -> str:
-    """The control of the same adapter."""
-    return f"constant/{name.rpartition('/')[2]}"
+def _compared(
+    names: Sequence[str], text: str | None, accuracies: Mapping[str, Drawn], found: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """{differences, claims} of the soft prompts of these names."""
+    apart: dict[str, dict[str, Any]] = {}
+    claimed: dict[str, dict[str, Any]] = {}
+    for name in names:
+        gaps, share, stray = _gaps(name, accuracies, text), None, None
+        for kind, (other, gap) in gaps.items():
+            apart[f"{name} - {other}"] = dict(gap)
+            if kind == TEXT:
+                share = round(found[name]["history_tokens"] / max(found[other]["history_tokens"], 1e-9), 4)
+                apart[f"{name} - {other}"]["history_tokens"] = share
+        if {"constant", "another user"} <= gaps.keys():
+            constant, other = gaps["constant"][0], gaps["another user"][0]
+            of_stray = differences(accuracies[other], accuracies[constant])
+            apart[f"{other} - {constant}"], stray = of_stray, of_stray[AVERAGE]
+        claimed[name] = claims({kind: gap for kind, (_, gap) in gaps.items()}, share, stray)
+    return {"differences": apart, "claims": claimed}
 
 
 def _gaps(name: str, accuracies: Mapping[str, Drawn], text: str | None) -> dict[str, tuple[str, dict[str, Any]]]:
     """By what the other is to the arm: (its name, the differences)."""
     others = {
         "popularity": "popularity",
-        "constant": _constant(name),
+        "constant": f"constant/{name.rpartition('/')[2]}",
         "another user": name + OF_ANOTHER,
         TEXT: text,
     }
