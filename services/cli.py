@@ -486,7 +486,7 @@ def evaluate_summaries(
 @evaluate.command("questions")
 def evaluate_questions(
     dataset: Data = "ml-100k",
-    encoders: Annotated[str, typer.Option(help="Kinds with commas between; the first is the controls' too.")] = (
+    encoders: Annotated[str, typer.Option(help="Kinds with commas between; `--scaling` takes the first.")] = (
         "sasrec,hstu,mean"
     ),
     adapters: Annotated[str, typer.Option(help="linear-1, query-4, query-16, instructed-4 or dept-2.")] = (
