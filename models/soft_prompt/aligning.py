@@ -2,8 +2,9 @@
 
     questions -> what is known of their users -> states -> soft prompt -> frozen language model -> answers -> AdamW
 
-The loss is the truth's negative log-likelihood, by which choices are compared afterwards: answers' tokens alone have
-logits. A question weighs as much as any other, however long its answer.
+The loss is the truth's negative log-likelihood and, as choices are compared by it afterwards, its cross-entropy among
+the choices: what makes all of them likelier tells nothing of the user. Answers' tokens alone have logits. A question
+weighs as much as any other, however long its answer.
 Runs from one file of tensors: `python -m models.soft_prompt.aligning data.safetensors LANGUAGE_MODEL OUT [name=value]`.
 Shapes: B questions of a batch, F answers, N questions, C choices.
 """
@@ -32,7 +33,7 @@ from models.soft_prompt.data import AligningData, load_data
 from models.soft_prompt.language import Language
 from models.soft_prompt.layout import Asked
 from models.soft_prompt.questions import Question
-from models.soft_prompt.reading import pasts_of
+from models.soft_prompt.reading import Past, pasts_of
 from models.soft_prompt.trained import Aligned
 
 Progress = Callable[[int, int, str], None]
@@ -86,7 +87,7 @@ def align(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * scheduled(done)
             pasts = pasts_of(data.events, [question for question, _ in batch])
-            loss = -aligned.log_likelihoods(pasts, [truth for _, truth in batch]).mean()
+            loss = loss_of(aligned, pasts, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(learns.parameters(), CLIP)
@@ -105,6 +106,22 @@ def align(
             progress(min(state.epoch * config.every, config.steps), config.steps, said)
     aligned.said = {"seed": seed, "curves": state.curves, "seconds": round(state.seconds, 1)}
     return aligned
+
+
+def loss_of(aligned: Aligned, pasts: Sequence[Past], batch: Sequence[tuple[Question, Asked]]) -> Tensor:
+    """The mean over the questions of both parts of the loss, as the configuration weighs them.
+
+    Choices share what is before them and are short beside it, so that scoring them all costs little more than one.
+    """
+    contrast = aligned.config.contrast
+    if not contrast:
+        asked = [(words, [answers[question.truth]]) for question, (words, answers) in batch]
+        return -aligned.log_likelihoods(pasts, asked).mean()
+    chances_F = aligned.log_likelihoods(pasts, [asked for _, asked in batch])
+    chances_of = chances_F.split([len(question.choices) for question, _ in batch])
+    truths = [(chances_C, question.truth) for chances_C, (question, _) in zip(chances_of, batch, strict=True)]
+    losses = [contrast * chances_C.logsumexp(0) - chances_C[truth] for chances_C, truth in truths]
+    return torch.stack(losses).mean()
 
 
 def groups(aligned: Aligned, config: SoftPromptConfig) -> list[dict[str, Any]]:
@@ -128,7 +145,7 @@ def scheduled(done: float) -> float:
 def batches(
     aligned: Aligned, questions: Sequence[Question], number: int, seed: int
 ) -> Iterator[list[tuple[Question, Asked]]]:
-    """Those of a round, each question with its true answer alone, of about one length together.
+    """Those of a round, each question with its choices, of about one length together.
 
     All questions are asked, in an order drawn anew, before one is asked again.
     """
@@ -143,19 +160,15 @@ def batches(
     rng = np.random.default_rng((seed, number, 1))
     width = config.batch * _WINDOW
     for begin in range(0, len(places), width):
-        some: list[tuple[Question, Asked]] = []
-        for place in places[begin : begin + width]:
-            question = questions[place]
-            words, answers = aligned.asked(question)
-            some.append((question, (words, [answers[question.truth]])))
-        some.sort(key=_length)
+        chosen = (questions[place] for place in places[begin : begin + width])
+        some = sorted(((question, aligned.asked(question)) for question in chosen), key=_length)
         cut = [some[place : place + config.batch] for place in range(0, len(some), config.batch)]
         yield from (cut[place] for place in rng.permutation(len(cut)))
 
 
 def _length(one: tuple[Question, Asked]) -> int:
-    _, (words, [answer]) = one
-    return len(words) + len(answer)
+    _, (words, answers) = one
+    return len(words) + sum(map(len, answers))
 
 
 def right(aligned: Aligned, events: EncoderData, questions: Sequence[Question]) -> NDArray[np.bool_]:

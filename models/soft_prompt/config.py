@@ -18,6 +18,7 @@ class SoftPromptConfig:
     """kind: of the adapter (models/soft_prompt/adapters.py); "none" is for measuring the language model by itself.
     tokens: vectors of a prompt, one of "linear", none of "none". source: what the adapter reads, the user's states or,
     as a control, one learned vector in place of everybody's. style: how answers are given.
+    contrast: the part of the loss that is of the choice among those offered; the rest is of the true answer's words.
 
     hidden, heads: of the attention to states. bottleneck: of what "instructed" makes of a question. rank: of the update
     of the question's words by "dept". lora: rank of updates of the language model, 0 to leave it as it is.
@@ -33,6 +34,7 @@ class SoftPromptConfig:
     tokens: int = 1
     source: str = "user"
     style: str = "words"
+    contrast: float = 0.8
     hidden: int = 128
     heads: int = 4
     bottleneck: int = 32
@@ -75,6 +77,8 @@ class SoftPromptConfig:
         for name in ("lora", "minutes", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInput(name, f"{getattr(self, name)} was given; it is finite and not negative")
+        if not 0 <= self.contrast <= 1:
+            raise InvalidInput("contrast", f"{self.contrast} was given; it is a part, from 0 to 1")
         if self.kind == "none" and not self.lora:
             raise InvalidInput("lora", "0 was given; without an adapter there is nothing else that could learn")
         if self.tune_encoder and (self.kind == "none" or self.source == "constant"):

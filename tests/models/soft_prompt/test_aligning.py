@@ -15,9 +15,9 @@ from toy_llama import toy_llama
 from toy_sequences import CPU
 
 from features.errors import InvalidInput
-from models.soft_prompt.aligning import align, batches, groups, right
+from models.soft_prompt.aligning import align, batches, groups, loss_of, right
 from models.soft_prompt.config import SoftPromptConfig, configured
-from models.soft_prompt.data import AligningData, load_data, save_data
+from models.soft_prompt.data import load_data, save_data
 from models.soft_prompt.language import Language
 from models.soft_prompt.reading import pasts_of, pasts_of_strangers
 from models.soft_prompt.trained import Aligned
@@ -40,17 +40,26 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def loss_of(aligned: Aligned, data: AligningData = DATA) -> torch.Tensor:
-    some = data.questions[:4]
-    asked = [aligned.asked(one) for one in some]
-    truths = [(words, [answers[one.truth]]) for one, (words, answers) in zip(some, asked, strict=True)]
-    return -aligned.log_likelihoods(pasts_of(data.events, some), truths).mean()
+def lost(aligned: Aligned, questions: int = 4) -> torch.Tensor:
+    some = DATA.questions[:questions]
+    return loss_of(aligned, pasts_of(DATA.events, some), [(one, aligned.asked(one)) for one in some])
+
+
+@pytest.mark.parametrize("contrast", [0.0, 0.25, 1.0])
+def test_the_loss_is_of_the_answer_and_of_the_choice(folder: Path, contrast: float) -> None:
+    aligned = Aligned(quick(contrast=contrast), DATA.encoder, Language(folder, CPU))
+    some = DATA.questions[:5]
+    scores_NC = aligned.scores(some, pasts_of(DATA.events, some)).astype(np.float64)
+    truth_N = scores_NC[np.arange(5), [one.truth for one in some]]
+    chosen_N = truth_N - np.log(np.exp(scores_NC).sum(axis=1))
+    wanted = -(contrast * chosen_N + (1 - contrast) * truth_N).mean()
+    assert lost(aligned, 5).item() == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_the_adapter_alone(folder: Path, kind: str) -> None:
     aligned = Aligned(quick(kind=kind, tokens=KINDS[kind]), DATA.encoder, Language(folder, CPU))
-    loss_of(aligned).backward()
+    lost(aligned).backward()
     assert all(one.grad is not None for one in aligned.adapter.parameters())
     others = [*aligned.language.model.parameters(), *aligned.reader.parameters()]
     assert not any(one.requires_grad or one.grad is not None for one in others)
@@ -59,7 +68,7 @@ def test_gradients_reach_the_adapter_alone(folder: Path, kind: str) -> None:
 def test_a_tuned_encoder_and_a_lora_get_gradients_when_they_are_to(folder: Path) -> None:
     config = quick(kind="query", tokens=2, tune_encoder=True, lora=2)
     aligned = Aligned(config, DATA.encoder, Language(folder, CPU, rank=config.lora))
-    loss_of(aligned).backward()
+    lost(aligned).backward()
     assert aligned.reader.encoder.rows.weight.grad.abs().sum() > 0
     named = dict(aligned.language.model.named_parameters())
     assert {name for name, one in named.items() if one.grad is not None} == {name for name in named if "lora_" in name}

@@ -37,6 +37,7 @@ def test_settings_are_read_from_text() -> None:
         ("learning_rate", {"learning_rate": 0.0}),
         ("lora_rate", {"lora_rate": float("nan")}),
         ("minutes", {"minutes": -1.0}),
+        ("contrast", {"contrast": 1.5}),
         ("lora", {"kind": "none", "tokens": 0}),
         ("tune_encoder", {"source": "constant", "tune_encoder": True}),
     ],
