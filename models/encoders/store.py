@@ -32,8 +32,9 @@ FORMAT: Final = 1
 class Cut:
     """Which events an encoder may see: those of a data set that an evaluation, or serving, does not hold out.
 
-    split: "leave-one-out", "global" or "serve". tie_seed: the order of equal times. part: "train" on all but each
-    user's last event of these, which training stops by; "refit" on all of them, for as many epochs.
+    split: "leave-one-out", "leave-N-out", "global" or "serve". tie_seed: the order of equal times. part:
+    "train" on all but each user's last event of these, which training stops by; "refit" on all of them, for as many
+    epochs.
     """
 
     fingerprint: str

@@ -1,7 +1,7 @@
 """The arms of the evaluation by questions: who answers, told what of a user.
 
 no-user                       the frozen language model, and the question alone
-text-10, text-50, text-full   the user's newest events in words before the question
+text-10, text-50, text-full   the user's newest events in words before the question; full: as many as 2048 tokens hold
 ...+lora                      the same, and the language model tuned to it
 constant/ADAPTER              the adapter on a learned constant in everybody's place: a control
 ENCODER/ADAPTER               the soft prompt

@@ -1,4 +1,5 @@
-"""What a soft prompt is worth, the way of UQABench: questions about users that training has not met, put to every arm.
+"""What a soft prompt is worth, the way of UQABench: questions about users of whom training has asked none, put to
+every arm.
 
 Liu et al., KDD 2025 (arXiv 2502.19178). Departures: choices are answered by the likelihood of their words, not by their
 letter; questions are drawn so that no guess answers them; two controls stand beside every soft prompt, and the language
@@ -21,18 +22,22 @@ from models.soft_prompt.drawing import even
 from models.soft_prompt.questions import Question
 from models.soft_prompt.report import report
 from models.soft_prompt.tasks import Dimension, Task
+from models.soft_prompt.telling import TOKENS_MOST
 
 JUDGES: Final = 16  # validation questions of a task, by which the best tuned text is chosen
 
 _PROTOCOL: Final = {
-    "questions": "of users that nothing was trained on, as many as can be; each asked at a moment after which nothing "
-    "is known; every rank of the truth by popularity equally often in every task",
+    "questions": "of users that no question of the training is about, as many as can be; each asked at a moment after "
+    "which nothing is read; every rank of the truth by popularity equally often in every task",
+    "encoder": "trained on the events of all users, those of the test too, without each one's last, which predictions "
+    "are about",
     "accuracy": "a task's is the share of its questions whose likeliest choice is the true one, a dimension's the mean "
     "of its tasks', the average the mean of the dimensions'; 95 % by bootstrap of users, differences paired",
     "tokens": "of a prompt before its answer; history_tokens: those that tell of the user, in vectors or in words",
     "latency_ms": "median of questions answered one at a time, from the user's events to the choices' likelihoods",
     "trained": "minutes of the process's time on its cores, with what is measured between; questions: asked in them",
-    "text": "the tuned text arm with the best average over validation questions",
+    "text": "the tuned text arm, of those evaluated, with the best average over validation questions; a history in "
+    f"words has at most {TOKENS_MOST} tokens, and what is older is left out",
     "history": "thirds of the questions by how many events are known of the user",
 }
 
