@@ -47,12 +47,19 @@ class _Waiting(Generic[Prompt, Said]):
 
 
 class Answers(Generic[Prompt, Said]):
-    """Prompts and their answers to come; `run` is one thread's, the rest may be called from any."""
+    """Prompts and their answers to come; `run` is one thread's, the rest may be called from any.
 
-    def __init__(self, generator: Generates[Prompt, Said], waiting_most: int = WAITING_MOST) -> None:
+    at_once: prompts that the generator is given together; 1 for one that answers them one after the other, so that none
+    waits for those behind it.
+    """
+
+    def __init__(
+        self, generator: Generates[Prompt, Said], waiting_most: int = WAITING_MOST, at_once: int = AT_ONCE
+    ) -> None:
         self.model = generator.name
         self._generator = generator
         self._waiting_most = waiting_most
+        self._at_once = at_once
         self._waiting: deque[_Waiting[Prompt, Said]] = deque()
         self._changed = Condition()
         self._ended = False
@@ -91,7 +98,9 @@ class Answers(Generic[Prompt, Said]):
             if not self._waiting:
                 self._changed.wait(0.05)
             taken: list[_Waiting[Prompt, Said]] = []
-            while self._waiting and len(taken) < AT_ONCE and self._waiting[0].most == (taken or self._waiting)[0].most:
+            while self._waiting and len(taken) < self._at_once:
+                if self._waiting[0].most != (taken or self._waiting)[0].most:
+                    break
                 taken.append(self._waiting.popleft())
         return taken
 

@@ -57,7 +57,7 @@ class SoftAsking:
     def __init__(self, prompting: Prompting, soft_prompts: UserSoftPrompts) -> None:
         self._prompting = prompting
         self._soft_prompts = soft_prompts
-        self._answers: Answers[Ask, Reply] = Answers(_Replies())
+        self._answers: Answers[Ask, Reply] = Answers(_Replies(), at_once=1)
 
     def run(self, stop: Signal) -> None:
         """Answers until `stop` is set."""

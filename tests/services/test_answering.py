@@ -96,6 +96,17 @@ def test_answers_of_other_lengths_are_another_call() -> None:
     assert echo.batches == [(2, 5), (1, 7), (1, 5)]
 
 
+def test_one_at_a_time_none_waits_for_those_behind_it() -> None:
+    endless = Endless()
+    answers = Answers(endless, at_once=1)
+    first, behind = answers.ask(says("first"), 5), answers.ask(says("endless"), 5)
+    with answering(answers):
+        assert first.result(20).text == "first"
+        assert endless.is_writing.wait(20)
+        assert not behind.done()
+    assert endless.batches == [(1, 5), (1, 5)]
+
+
 def test_one_prompt_that_is_too_long_is_refused_alone() -> None:
     echo = Echo()
     answers = Answers(echo)
