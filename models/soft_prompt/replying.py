@@ -6,7 +6,7 @@ words of the model's own, the likeliest token of each place.
 Shapes: K vectors of a prompt, W of the language model's embeddings, S = K + tokens of the question.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.language.generator import Completion, IsWanted, always
 from models.soft_prompt.layout import laid_out
-from models.soft_prompt.trained import Aligned
+from models.soft_prompt.trained import TOKENS, Aligned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,13 +53,27 @@ def replies(asks: Sequence[Ask], most: int, is_wanted: IsWanted = always) -> lis
 @torch.inference_mode()
 def _chosen(ask: Ask) -> Reply:
     language, tokens = ask.aligned.language, len(ask.soft_KW)
-    asked = language.asked(ask.prompt, ask.answers, tokens)
-    rows = laid_out([asked]).to(language.device.name)
-    words_BTW = ask.aligned.adapter.reworded(language.words(rows), rows.words())
+    question, answers = language.asked(ask.prompt, ask.answers, tokens)
     soft_BKW = torch.from_numpy(ask.soft_KW[None]).to(language.device.name)
-    found = language.log_likelihoods(soft_BKW, words_BTW, rows).tolist()
+    found: list[float] = []
+    for some in _parts(answers):
+        rows = laid_out([(question, some)]).to(language.device.name)
+        words_BTW = ask.aligned.adapter.reworded(language.words(rows), rows.words())
+        found += language.log_likelihoods(soft_BKW, words_BTW, rows).tolist()
     best = int(np.argmax(found))
-    return Reply(ask.answers[best].strip(), len(asked[0]), len(asked[1][best]), True, tuple(found))
+    return Reply(ask.answers[best].strip(), len(question), len(answers[best]), True, tuple(found))
+
+
+def _parts(answers: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """As many answers together as have TOKENS: each token has logits of the whole vocabulary, and 200 titles of 200
+    characters would take gigabytes."""
+    some: list[Sequence[int]] = []
+    for answer in answers:
+        if some and sum(map(len, some)) + len(answer) > TOKENS:
+            yield some
+            some = []
+        some.append(answer)
+    yield some
 
 
 @torch.inference_mode()

@@ -10,7 +10,9 @@ from toy_llama import toy_llama
 from toy_sequences import CPU
 
 from features.errors import InvalidInput
+from models.soft_prompt import replying
 from models.soft_prompt.language import Language
+from models.soft_prompt.layout import Rows
 from models.soft_prompt.questions import put
 from models.soft_prompt.reading import pasts_of
 from models.soft_prompt.replying import Ask, replies
@@ -83,6 +85,33 @@ def test_users_are_answered_by_their_own_prompts(folder: Path) -> None:
     alone = [replies([Ask(aligned, one, prompt, answers)], 1)[0] for one in soft]
     assert together == alone
     assert len({reply.log_likelihoods for reply in together}) == 4
+
+
+@pytest.mark.parametrize("tokens", [1, 9])
+def test_many_choices_are_scored_a_part_at_a_time_to_the_same(
+    folder: Path, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aligned = new(folder, kind="dept")
+    [soft_KW] = aligned.prompts(PASTS[:1])
+    ask = Ask(aligned, soft_KW, *put("likes what", ("war", "love and war", "space", "jazz", "love"), "words"))
+    [together] = replies([ask], 1)
+    read: list[int] = []
+    likelihoods = Language.log_likelihoods
+
+    def counted(self: Language, soft_BKW: torch.Tensor, words_BTW: torch.Tensor, rows: Rows) -> torch.Tensor:
+        read.append(len(rows.target_A))
+        return likelihoods(self, soft_BKW, words_BTW, rows)
+
+    monkeypatch.setattr(Language, "log_likelihoods", counted)
+    monkeypatch.setattr(replying, "TOKENS", tokens)
+    [parted] = replies([ask], 1)
+    longest = max(len(aligned.language.tokens.plain(answer)) + 1 for answer in ask.answers)
+    assert len(read) > 1
+    assert max(read) <= max(tokens, longest)
+    assert (parted.text, parted.input_tokens, parted.output_tokens) == (
+        *(together.text, together.input_tokens, together.output_tokens),
+    )
+    np.testing.assert_allclose(parted.log_likelihoods, together.log_likelihoods, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_not_wanted_is_left(folder: Path) -> None:
