@@ -57,16 +57,14 @@ class FollowingSoftPrompt:
         self.refused = ""
         self._settings = settings
         self._seen: tuple[int, ...] = ()
+        self._folder: Path | None = None
+        self._seen_folder: tuple[int, ...] = ()
 
     def look(self) -> None:
         """Looks whether the name in use has changed, and takes up what it stands for; one that is refused leaves the
-        one before where it is."""
-        try:
-            found = _pointer(self._settings).stat()
-        except OSError:
-            return
-        seen = found.st_ino, found.st_mtime_ns, found.st_size
-        if seen == self._seen:
+        one before where it is, and is tried again when its folder comes, or another takes its place."""
+        seen = _stamp(_pointer(self._settings))
+        if not seen or (seen == self._seen and not self._is_mended()):
             return
         self._seen = seen
         try:
@@ -79,8 +77,13 @@ class FollowingSoftPrompt:
             self.refused = f"{type(error).__name__}: {error}"
             logger.exception("the soft prompt in use is refused")
 
+    def _is_mended(self) -> bool:
+        """Whether the folder of what was refused is another than it was."""
+        return bool(self.refused) and self._folder is not None and _stamp(self._folder) != self._seen_folder
+
     def _load(self, name: str) -> "SoftPrompter":
-        folder = soft_prompts_folder(self._settings) / name
+        self._folder = folder = soft_prompts_folder(self._settings) / name
+        self._seen_folder = _stamp(folder)
         if Path(name).name != name or not folder.is_dir():
             raise UnknownName(f"no soft prompt {name!r} in {folder.parent}; `tasteprint train soft-prompt` trains one")
         from models.soft_prompt.bundle import load_soft_prompt  # here, for it imports torch
@@ -188,6 +191,15 @@ class UserSoftPrompts:
             refused = self._following.refused
             raise ModelMissing(NONE_IN_USE + (f"; the one in use by name is refused: {refused}" if refused else ""))
         return prompter
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What differs after a file or folder was replaced, without reading it; () when there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # a name that is no name
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _pointer(settings: Settings) -> Path:

@@ -3,6 +3,7 @@
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from features.profile import SoftPrompt
 from models.soft_prompt.reading import Past
 from models.soft_prompt.trained import Aligned
 from services.settings import Settings
+from services.soft_prompts import FollowingSoftPrompt
 from services.wiring import backends
 from tests.services.conftest import NOW, Running, event, running, wait_until
 from tests.services.test_cli import Tasteprint, tasteprint
@@ -195,6 +197,32 @@ def test_another_version_that_comes_into_use_has_everybodys_made_anew(own_home: 
         kept = app.client.get("/v1/users/ann/soft-prompt").json()
         assert kept["vectors"] == answer["vectors"]
         assert "another was put into use" in kept["degraded"][0]
+
+
+def test_what_was_refused_is_taken_up_once_its_folder_is_whole(own_home: Path) -> None:
+    settings, folder = Settings(home=own_home), own_home / "soft-prompts" / "toy"
+    toy_soft_prompt(own_home)
+    folder.rename(own_home / "elsewhere")
+    following = FollowingSoftPrompt(settings)
+    following.look()
+    assert following.prompter is None
+    assert "no soft prompt 'toy'" in following.refused
+    (own_home / "elsewhere").rename(folder)
+    following.look()
+    assert following.prompter is not None
+    assert following.refused == ""
+    copytree(folder, own_home / "elsewhere")
+    (folder / "items.json").write_text("[]")
+    following = FollowingSoftPrompt(settings)
+    following.look()
+    assert "sha256" in following.refused
+    rmtree(folder)
+    (own_home / "elsewhere").rename(folder)
+    following.look()
+    assert following.prompter is not None
+    kept = following.prompter
+    following.look()
+    assert following.prompter is kept  # and not read again
 
 
 def test_an_instructed_prompt_is_made_for_its_question_and_not_stored(own_home: Path, redis_url: str) -> None:
