@@ -149,14 +149,16 @@ def load_soft_prompt(folder: Path) -> SoftPrompter:
         prompter.weights.load_state_dict(tensors.load(parts[WEIGHTS]))
         prompter.weights.requires_grad_(False)
         if len(vocabulary) != len(encoder.items_ND) or encoder.digest != said["encoder"]:
-            raise BundleRefused(f"{folder}: its items and its encoder are not of one training; train it again")
+            raise BundleRefused(
+                f"{folder}: its items and its encoder are not of one training; remove it and train again"
+            )
         if _version(parts, said) != said["version"]:
-            raise BundleRefused(f"{folder}: its version is not that of its parts; train it again")
+            raise BundleRefused(f"{folder}: its version is not that of its parts; remove it and train again")
         return SoftPrompter(folder, prompter, encoder, vocabulary, said)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, WeightsRefused) as error:
         if isinstance(error, BundleRefused):
             raise
-        raise BundleRefused(f"{folder}: incomplete: {error}; train it again") from None
+        raise BundleRefused(f"{folder}: incomplete: {error}; remove it and train again") from None
 
 
 def check(config: SoftPromptConfig) -> None:

@@ -34,7 +34,8 @@ def train_soft_prompt(
     left. It is put into use when nothing is, and with `promote`.
 
     What was interrupted goes on from where it was last saved. Raises InvalidFile, InvalidInput, UnknownName,
-    ModelMissing when the language model was not pulled, WeightsRefused, RegistryUnavailable.
+    ModelMissing when the language model was not pulled, WeightsRefused, BundleRefused when the one that is there is
+    damaged, RegistryUnavailable.
     """
     from models.language.adapters import base_digest
     from models.soft_prompt.aligning import align
