@@ -16,7 +16,7 @@ from models.soft_prompt.tasks import Task as Asked
 from models.summaries.prompting import Quoted, Task
 from services.answering import Answers, as_html, shown
 from services.prompting import Prompting, Wanted
-from services.soft_prompts import REWORDED, Prompted, UserSoftPrompts
+from services.soft_prompts import Prompted, UserSoftPrompts
 
 if TYPE_CHECKING:  # torch, which a process without a soft prompt does not wait for
     from models.soft_prompt.replying import Ask, Reply
@@ -47,7 +47,7 @@ class Pending:
             "base_model": prompter.base,
             "tokens": {"soft": len(prompt.vectors_KD), "input": reply.input_tokens, "output": reply.output_tokens},
             "as_of": str(prompt.as_of),
-            "degraded": [problem for problem in self.prompted.problems if problem != REWORDED],
+            "degraded": self.prompted.problems,
         }
 
 

@@ -105,6 +105,11 @@ class Prompted:
         """Whether it has seen all that the history has."""
         return self.prompt.as_of == self.history.as_of
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The problems, and what the vectors do without where they are all that is handed out."""
+        return (*self.problems, REWORDED) if self.prompter.config.kind == "dept" else self.problems
+
 
 class UserSoftPrompts:
     """Soft prompts of users, for any thread. on_degraded: told of each that does without something."""
@@ -140,8 +145,6 @@ class UserSoftPrompts:
         with self._breaker.guard():
             [(history, stored)] = self._store.read_with_soft_prompts([user], prompter.version)
         problems = () if not self._following.refused else (f"another was put into use: {self._following.refused}",)
-        if prompter.config.kind == "dept":
-            problems = (*problems, REWORDED)
         prompt = stored
         if text is not None:
             [prompt] = prompter.instructed([history], [text], self.aligned(prompter))

@@ -119,7 +119,7 @@ def _as_json(user: str, found: Prompted, dtype: DType) -> bytes:
             "base_model": found.prompter.base,
             "as_of": str(found.prompt.as_of),
             "is_current": found.is_current,
-            "degraded": found.problems,
+            "degraded": found.lacking,
         }
     )
 

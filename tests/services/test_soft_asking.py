@@ -151,6 +151,16 @@ def test_an_instructed_soft_prompt_is_made_for_the_question(own_home: Path, redi
         np.testing.assert_allclose([found[choice] for choice in CHOICES], chances, rtol=2e-2, atol=2e-2)
 
 
+def test_an_update_of_words_is_lacking_in_vectors_and_not_in_answers(own_home: Path, redis_url: str) -> None:
+    toy_soft_prompt(own_home, kind="dept")
+    with running(Settings(home=own_home, redis_url=redis_url, tenant="soft-dept")) as app:
+        app.send(event("ann", "i3", NOW - 9))
+        assert asked(app, "ann", input="likes what", tokens=2)["degraded"] == []
+        assert "tasteprint_degraded_total 0.0" in app.client.get("/metrics").text
+        [lacking] = app.client.get("/v1/users/ann/soft-prompt").json()["degraded"]
+        assert "update" in lacking
+
+
 def test_without_one_in_use_it_is_said(shop: Running) -> None:
     refused = shop.client.post("/v1/users/ann/ask", json={"soft_prompt": True, "input": "what"})
     assert refused.status_code == 409
