@@ -134,8 +134,8 @@ class UserSoftPrompts:
         """The user's soft prompt: the stored one while it is fresh, else one made of the history as it is now.
 
         text: what is to stand behind it, word for word, which prompts that are made for one question hang on; such a
-        prompt is made each time. Raises ModelMissing when none is in use, UnknownName for a user of whom it knows no
-        event, InvalidInput for a text where none is looked at or none where one is, StoreUnavailable.
+        prompt is made each time. Raises ModelMissing when none is in use or it is unsound, UnknownName for a user of
+        whom it knows no event, InvalidInput for a text where none is looked at or none where one is, StoreUnavailable.
         """
         prompter = self.in_use()
         if text is None and prompter.is_instructed:
@@ -153,7 +153,7 @@ class UserSoftPrompts:
                 [prompt] = prompter.prompts([history])
             except InvalidInput as error:  # numbers that are not finite
                 if stored is None:
-                    raise
+                    raise ModelMissing(f"the soft prompt in use makes none of this user: {error}") from None
                 problems = (*problems, f"the newest events are not in it: {error}")
         if prompt is None:
             raise UnknownName(

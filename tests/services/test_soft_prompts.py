@@ -153,6 +153,10 @@ def test_when_none_can_be_made_a_stale_one_says_that_it_is(prompting: Running, u
         assert not answer["is_current"]
         assert "newest events" in answer["degraded"][0]
         assert (vectors_of(answer) == 1).all()
+        chose(app, f"{user}-new", "i3")
+        refused = app.client.get(f"/v1/users/{user}-new/soft-prompt")
+        assert refused.status_code == 409
+        assert "not finite" in refused.json()["detail"]
 
 
 def test_who_is_erased_or_has_no_known_event_has_none(prompting: Running, user: str) -> None:
