@@ -128,6 +128,7 @@ class UserSoftPrompts:
         self._breaker = CircuitBreaker()
         self._asked: Aligned | None = None
         self._asked_of: SoftPrompter | None = None
+        self._refused: tuple[SoftPrompter, tuple[tuple[int, ...], ...], str] | None = None
         self._loading = Lock()
 
     def read(self, user: UserId, text: str | None = None) -> Prompted:
@@ -182,9 +183,15 @@ class UserSoftPrompts:
                 f"{name}, which the soft prompt in use was trained for, is not there; `tasteprint weights pull {name}` "
                 "brings it"
             )
+        weights = tuple(_stamp(path) for path in sorted(folder.iterdir()))
+        if self._refused is not None and self._refused[:2] == (prompter, weights):
+            raise ModelMissing(self._refused[2])  # without reading them whole for every question
         try:
             return prompter.with_language(folder)
-        except (WeightsRefused, BundleRefused) as error:
+        except WeightsRefused as error:
+            self._refused = prompter, weights, str(error)
+            raise ModelMissing(str(error)) from None
+        except BundleRefused as error:
             raise ModelMissing(str(error)) from None
 
     def in_use(self) -> "SoftPrompter":

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load
 from toy_soft_prompt import toy_soft_prompt, toy_weights
 
+from models.soft_prompt import trained
 from models.soft_prompt.reading import Past
 from models.soft_prompt.trained import Aligned
 from services.answering import shown
@@ -122,7 +123,9 @@ def test_a_user_without_a_soft_prompt_is_not_answered_as_somebody(asking: Runnin
     assert response.status_code == 404
 
 
-def test_another_language_model_or_none_is_refused(own_home: Path, redis_url: str) -> None:
+def test_another_language_model_or_none_is_refused(
+    own_home: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toy_soft_prompt(own_home)
     weights = toy_weights(own_home, seed=1)
     body = {"soft_prompt": True, "input": "likes what", "tokens": 2}
@@ -131,6 +134,9 @@ def test_another_language_model_or_none_is_refused(own_home: Path, redis_url: st
         other = app.client.post("/v1/users/ann/ask", json=body)
         assert other.status_code == 409
         assert "another language model" in other.json()["detail"]
+        with monkeypatch.context() as patch:
+            patch.setattr(trained, "base_digest", None)  # its weights are not read again
+            assert app.client.post("/v1/users/ann/ask", json=body).json() == other.json()
         rmtree(weights)
         missing = app.client.post("/v1/users/ann/ask", json=body)
         assert missing.status_code == 409
