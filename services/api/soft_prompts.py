@@ -92,7 +92,7 @@ def router(serving: Serving) -> APIRouter:
         They are of use to `base_model` alone, the model whose weights have this sha256: its embedding layer gives the
         words' embeddings, which follow them. `vectors` is base64 of little-endian numbers, row by row, in `shape`:
         vectors, then dimensions. As bytes the answer is a safetensors file with the tensor `soft_prompt`, whose
-        metadata say `model`, `base_model`, `base_model_sha256` and `as_of`.
+        metadata say `model`, `base_model`, `base_model_sha256`, `as_of`, `is_current` and `degraded`, all as text.
 
         One that is stale or missing is made anew from the history as it is now, so that `is_current` is false only when
         that fails, which `degraded` says. 404 for a user of whom no event is known that the encoder has learnt; ask
@@ -131,6 +131,8 @@ def _as_bytes(found: Prompted, dtype: DType) -> bytes:
         "base_model": base["name"],
         "base_model_sha256": base["sha256"],
         "as_of": str(found.prompt.as_of),
+        "is_current": "true" if found.is_current else "false",
+        "degraded": "; ".join(found.lacking),
     }
     return save({"soft_prompt": found.prompt.vectors_KD.astype(dtype)}, said)
 

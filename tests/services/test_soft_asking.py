@@ -165,6 +165,7 @@ def test_an_update_of_words_is_lacking_in_vectors_and_not_in_answers(own_home: P
         assert "tasteprint_degraded_total 0.0" in app.client.get("/metrics").text
         [lacking] = app.client.get("/v1/users/ann/soft-prompt").json()["degraded"]
         assert "update" in lacking
+        assert lacking.encode() in app.client.get("/v1/users/ann/soft-prompt?format=safetensors").content
 
 
 def test_without_one_in_use_it_is_said(shop: Running) -> None:

@@ -153,6 +153,9 @@ def test_when_none_can_be_made_a_stale_one_says_that_it_is(prompting: Running, u
         assert not answer["is_current"]
         assert "newest events" in answer["degraded"][0]
         assert (vectors_of(answer) == 1).all()
+        as_bytes = app.client.get(f"/v1/users/{user}/soft-prompt?format=safetensors").content
+        assert b'"is_current":"false"' in as_bytes
+        assert b"newest events" in as_bytes
         chose(app, f"{user}-new", "i3")
         refused = app.client.get(f"/v1/users/{user}-new/soft-prompt")
         assert refused.status_code == 409
