@@ -39,3 +39,15 @@ def test_an_encoder_that_saw_more_is_not_taken(tmp_path: Path) -> None:
     prepared(DATASET, EncoderStore(tmp_path, may_train=True), CONFIG, ASKING)
     with pytest.raises(UnknownName, match="leave-4-out"):
         prepared(DATASET, EncoderStore(tmp_path), CONFIG, Asking(recent=6, last=4, each=4, moments=3))
+
+
+def test_what_is_predicted_reaches_no_encoder(tmp_path: Path) -> None:
+    items = sorted({item for history in HISTORIES.values() for item in history})
+    predicted = {user: [*history[:-2], items[0], items[1]] for user, history in HISTORIES.items()}
+    assert min(map(len, HISTORIES.values())) >= 10  # of which two are predicted
+    known = {user: [items[0], *history[1:]] for user, history in HISTORIES.items()}
+    digests = [
+        prepared(dataset(some, CATEGORIES), EncoderStore(tmp_path, may_train=True), CONFIG, ASKING)[1].encoder.digest
+        for some in (HISTORIES, predicted, known)
+    ]
+    assert digests[0] == digests[1] != digests[2]
