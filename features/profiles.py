@@ -6,7 +6,7 @@ Keys of one user, all in one hash slot (the digest keeps any character of a user
     tp:{TENANT:DIGEST}:s   sorted set  every item ever seen -> newest time, never trimmed
     tp:{TENANT:DIGEST}:m   hash        log positions applied, the time of an erasure
     tp:{TENANT:DIGEST}:v   string      vectors of two models, encoded as features/vectors.py says
-    tp:{TENANT:DIGEST}:p   string      the soft prompt of one model, encoded as features/soft_prompts.py says
+    tp:{TENANT:DIGEST}:p   string      soft prompts of two models, encoded as features/soft_prompts.py says
     tp:{TENANT:DIGEST}:y   hash        summaries and corrections, encoded as features/summaries.py says
 
 Keys of a tenant: `tp:{TENANT}:items` (the catalogue), `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on) and
@@ -33,8 +33,11 @@ from features.events import Event, ItemId, UserDigest, UserId, user_digest
 from features.history import UserHistory, encode, seen_items
 from features.items import Item, encode_item, parse_item, version
 from features.profile import Correction, Position, SoftPrompt, StoredSummary, UserVector
-from features.soft_prompts import decode_soft_prompt, encode_soft_prompt
+from features.records import Records
+from features.soft_prompts import RECORDS as SOFT_PROMPTS
+from features.soft_prompts import decode_soft_prompts, encode_soft_prompt, soft_prompt_of
 from features.summaries import UserSummaries, correction_field, encode_correction, encode_summary, summary_field
+from features.vectors import RECORDS as VECTORS
 from features.vectors import decode_vectors, encode_vector, vector_of
 
 HISTORY_LIMIT: Final = 500
@@ -83,8 +86,7 @@ class ProfileStore:
         self._limit = limit
         self._own = threading.local()
         self._apply = _Script(client, "apply.lua")
-        self._vector = _Script(client, "vector.lua")
-        self._soft_prompt = _Script(client, "soft_prompt.lua")
+        self._made = _Script(client, "made.lua")
         self._summaries = _Script(client, "summaries.lua")
         self._upsert = _Script(client, "upsert.lua")
 
@@ -128,7 +130,7 @@ class ProfileStore:
         models: a third takes the place of the one that was written longer ago. Any call may be repeated. Raises
         InvalidInput, before anything is stored, for a vector that is no row of finite float32.
         """
-        return sum(self._vector.run([self._vector_call(user, vector) for user, vector in vectors]))
+        return self._write_made(self._vectors_key, VECTORS, [(user, one, encode_vector(one)) for user, one in vectors])
 
     def vectors(self, user: UserId) -> tuple[UserVector, ...]:
         """Every vector stored for this user, stale ones too."""
@@ -139,31 +141,27 @@ class ProfileStore:
     def read_with_soft_prompts(
         self, users: Sequence[UserId], model: str
     ) -> list[tuple[UserHistory, SoftPrompt | None]]:
-        """The histories, each with the model's soft prompt, in one round trip; one of another model is none.
-
-        A soft prompt is that of its history when both have one `as_of`; else it is stale.
-        """
+        """The same with soft prompts."""
         commands: list[_Command] = []
         for user in users:
-            commands += *self._read_commands(user), ("GET", self._soft_prompt_key(user_digest(user)))
+            commands += *self._read_commands(user), ("GET", self._soft_prompts_key(user_digest(user)))
         replies = iter(self._send(commands))
-        read: list[tuple[UserHistory, SoftPrompt | None]] = []
-        for user, *found, stored in zip(users, replies, replies, replies, replies, strict=True):
-            prompt = decode_soft_prompt(stored or b"")
-            is_its = prompt is not None and prompt.model == model
-            read.append((_history(user, *found), prompt if is_its else None))
-        return read
+        return [
+            (_history(user, *found), soft_prompt_of(stored or b"", model))
+            for user, *found, stored in zip(users, replies, replies, replies, replies, strict=True)
+        ]
 
     def write_soft_prompts(self, prompts: Sequence[tuple[UserId, SoftPrompt]]) -> int:
-        """Stores each soft prompt as `write_vectors` does a vector, in place of that of any model; how many were
-        stored. Raises InvalidInput, before anything is stored, for one that is not finite or too big."""
-        return sum(self._soft_prompt.run([self._soft_prompt_call(user, prompt) for user, prompt in prompts]))
+        """Stores soft prompts as `write_vectors` does vectors. Raises InvalidInput, before anything is stored, for one
+        that is too big, or is not finite in half precision."""
+        encoded = [(user, one, encode_soft_prompt(one)) for user, one in prompts]
+        return self._write_made(self._soft_prompts_key, SOFT_PROMPTS, encoded)
 
-    def soft_prompt(self, user: UserId) -> SoftPrompt | None:
-        """What is stored for this user, of whatever model, stale or not."""
+    def soft_prompts(self, user: UserId) -> tuple[SoftPrompt, ...]:
+        """Every soft prompt stored for this user, stale ones too."""
         with _translated():
-            stored: Any = self._client.get(self._soft_prompt_key(user_digest(user)))
-        return decode_soft_prompt(stored or b"")
+            stored: Any = self._client.get(self._soft_prompts_key(user_digest(user)))
+        return decode_soft_prompts(stored or b"")
 
     def read_with_summaries(self, users: Sequence[UserId]) -> list[tuple[UserHistory, UserSummaries]]:
         """The histories, each with what is said about its user, in one round trip."""
@@ -322,16 +320,19 @@ class ProfileStore:
             keys += self._made_keys(batch.user)
         return keys, (self._limit, field, batch.last.offset, erased, folded, *seen)
 
-    def _vector_call(self, user: UserId, vector: UserVector) -> tuple[Sequence[str], Sequence[Any]]:
-        digest, as_of = user_digest(user), vector.as_of
-        field = f"{as_of.log_id}:{as_of.partition}"
-        keys = (self._keys(digest)[2], self._vectors_key(digest))
-        return keys, (field, as_of.offset, vector.model, encode_vector(vector))
-
-    def _soft_prompt_call(self, user: UserId, prompt: SoftPrompt) -> tuple[Sequence[str], Sequence[Any]]:
-        digest, as_of = user_digest(user), prompt.as_of
-        keys = (self._keys(digest)[2], self._soft_prompt_key(digest))
-        return keys, (f"{as_of.log_id}:{as_of.partition}", as_of.offset, encode_soft_prompt(prompt))
+    def _write_made(
+        self,
+        key_of: Callable[[UserDigest], str],
+        records: Records,
+        made: Sequence[tuple[UserId, UserVector | SoftPrompt, bytes]],
+    ) -> int:
+        """Stores records, each while its user's profile is the one that it was made from; how many were stored."""
+        calls: list[tuple[Sequence[str], Sequence[Any]]] = []
+        for user, one, record in made:
+            digest, as_of = user_digest(user), one.as_of
+            keys = self._keys(digest)[2], key_of(digest)
+            calls.append((keys, (f"{as_of.log_id}:{as_of.partition}", as_of.offset, one.model, record, records.head)))
+        return sum(self._made.run(calls))
 
     def _summaries_call(
         self, history: UserHistory, fields: Sequence[tuple[bytes, int | str, bytes]]
@@ -352,7 +353,7 @@ class ProfileStore:
 
     def _made_keys(self, user: UserDigest) -> tuple[str, ...]:
         """What was made of the history, in the order of apply.lua."""
-        return self._vectors_key(user), self._summaries_key(user), self._soft_prompt_key(user)
+        return self._vectors_key(user), self._summaries_key(user), self._soft_prompts_key(user)
 
     def _vectors_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:v"
@@ -360,7 +361,7 @@ class ProfileStore:
     def _summaries_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:y"
 
-    def _soft_prompt_key(self, user: UserDigest) -> str:
+    def _soft_prompts_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:p"
 
     def _tokens_key(self, day: str) -> str:

@@ -1,9 +1,8 @@
-"""A user's stored soft prompt as bytes: that of the model that wrote last.
+"""A user's stored soft prompts as bytes: records (features/records.py) of K u16, big-endian, and K * D numbers of
+float16, little-endian.
 
-    value   model length u8 | model | as_of length u8 | as_of | K u16 | K * D numbers of float16, little-endian
-
-K is big-endian; D follows from the length. Half precision is what is kept and what is served, so that a prompt is the
-same whether it was stored or made a moment ago: a language model reads it in as little.
+Half precision is what is kept and what is served, so that a prompt is the same whether it was stored or made a moment
+ago: a language model reads it in as little.
 
 Shapes: K vectors of a prompt, D dimensions; X any number of prompts.
 """
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 
 from features.errors import InvalidInput
 from features.profile import Position, SoftPrompt
+from features.records import Records
 
 VECTORS_MOST: Final = 256
 DIMENSIONS_MOST: Final = 16_384  # of the largest language models that there are
+RECORDS: Final = Records(">I")
 _COUNT: Final = Struct(">H")
-_NAME_BYTES: Final = 255
 
 
 def halved(vectors_XKD: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -42,22 +42,22 @@ def halved(vectors_XKD: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def encode_soft_prompt(prompt: SoftPrompt) -> bytes:
-    """The value of a soft prompt. Raises InvalidInput as `halved` does, and for a model without a short name."""
-    halved_KD, model = halved(prompt.vectors_KD), prompt.model.encode()
-    if not 0 < len(model) <= _NAME_BYTES:
-        raise InvalidInput("model", f"a name of {len(model)} bytes; give one of 1 to {_NAME_BYTES}")
-    as_of = str(prompt.as_of).encode()
-    head = b"%c%b%c%b" % (len(model), model, len(as_of), as_of)
-    return head + _COUNT.pack(len(halved_KD)) + halved_KD.tobytes()
+    """The record of a soft prompt. Raises InvalidInput as `halved` does, and for a model without a short name."""
+    halved_KD = halved(prompt.vectors_KD)
+    return RECORDS.encode(prompt.model, prompt.as_of, _COUNT.pack(len(halved_KD)) + halved_KD.tobytes())
 
 
-def decode_soft_prompt(encoded: bytes) -> SoftPrompt | None:
-    """The soft prompt of a value, None of an empty one."""
-    if not encoded:
-        return None
-    model_end = 1 + encoded[0]
-    as_of_end = model_end + 1 + encoded[model_end]
-    (count,) = _COUNT.unpack_from(encoded, as_of_end)
-    vectors_KD = np.frombuffer(encoded, "<f2", offset=as_of_end + _COUNT.size).reshape(count, -1).astype(np.float32)
-    as_of = Position.parse(encoded[model_end + 1 : as_of_end].decode())
-    return SoftPrompt(vectors_KD, encoded[1:model_end].decode(), as_of)
+def decode_soft_prompts(encoded: bytes) -> tuple[SoftPrompt, ...]:
+    """The soft prompts of a value, the one written last first."""
+    return RECORDS.decode(encoded, _soft_prompt)
+
+
+def soft_prompt_of(encoded: bytes, model: str) -> SoftPrompt | None:
+    """The model's soft prompt of a value, when it has one."""
+    return RECORDS.of(encoded, model, _soft_prompt)
+
+
+def _soft_prompt(payload: bytes, model: str, as_of: Position) -> SoftPrompt:
+    (count,) = _COUNT.unpack_from(payload)
+    vectors_KD = np.frombuffer(payload, "<f2", offset=_COUNT.size).reshape(count, -1).astype(np.float32)
+    return SoftPrompt(vectors_KD, model, as_of)

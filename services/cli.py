@@ -499,7 +499,7 @@ def evaluate_questions(
     scaling_minutes: Annotated[float, typer.Option(min=0.001, help="Of a core, to train each of those.")] = 5.0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of how questions are drawn.")] = None,
     seed: Annotated[int, typer.Option(help="Of questions and trainings.")] = 0,
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the users.")] = 1000,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Resamples of the users.")] = 1000,
     may_train: Annotated[
         bool, typer.Option("--train", help="Train the arms that are missing, `--minutes` each; goes on after a kill.")
     ] = False,

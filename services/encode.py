@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import LogUnavailable, StoreUnavailable
+from features.errors import InvalidInput, LogUnavailable, StoreUnavailable
 from features.events import UserId
 from features.history import UserHistory
 from features.profile import SoftPrompt, UserVector
@@ -260,7 +260,10 @@ def _encode(histories: Sequence[UserHistory], store: ProfileStore, form: Form[Ma
         written = form.write(store, made)
     except (StoreUnavailable, LogUnavailable):
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, InvalidInput) and len(histories) > 1:  # of one user: the others have nothing to do with it
+            half = len(histories) // 2
+            return _encode(histories[:half], store, form, fresh) + _encode(histories[half:], store, form, fresh)
         logger.exception("%d users could not be encoded", len(histories))
         return Encoded(users=len(histories), failed=len(histories))
     if written == len(made):

@@ -76,10 +76,10 @@ class SoftAsking:
         text = WORDINGS[Asked.NEXT_ITEM][0] if given is None else _named(given)
         prompter = self._soft_prompts.in_use()
         prompt, answers = put(text, choices, prompter.config.style)
-        prompted = self._soft_prompts.read(user, prompt if prompter.is_instructed else None)
+        prompted = self._soft_prompts.read(user, prompt if prompter.is_instructed else None, prompter)
         from models.soft_prompt.replying import Ask  # here, for it imports torch, as the prompter has by now
 
-        aligned = self._soft_prompts.aligned(prompted.prompter)
+        aligned = self._soft_prompts.aligned(prompter)
         asked = Ask(aligned, prompted.prompt.vectors_KD, prompt, answers)
         return Pending(prompted, choices, self._answers.ask(asked, tokens))
 

@@ -131,14 +131,15 @@ class UserSoftPrompts:
         self._refused: tuple[SoftPrompter, tuple[tuple[int, ...], ...], str] | None = None
         self._loading = Lock()
 
-    def read(self, user: UserId, text: str | None = None) -> Prompted:
+    def read(self, user: UserId, text: str | None = None, prompter: "SoftPrompter | None" = None) -> Prompted:
         """The user's soft prompt: the stored one while it is fresh, else one made of the history as it is now.
 
         text: what is to stand behind it, word for word, which prompts that are made for one question hang on; such a
-        prompt is made each time. Raises ModelMissing when none is in use or it is unsound, UnknownName for a user of
-        whom it knows no event, InvalidInput for a text where none is looked at or none where one is, StoreUnavailable.
+        prompt is made each time. prompter: the one in use when None. Raises ModelMissing when none is in use or it is
+        unsound, UnknownName for a user of whom it knows no event, InvalidInput for a text where none is looked at or
+        none where one is, StoreUnavailable.
         """
-        prompter = self.in_use()
+        prompter = prompter or self.in_use()
         if text is None and prompter.is_instructed:
             raise InvalidInput("question", "none was given; the soft prompts in use are made for one question each")
         if text is not None and not prompter.is_instructed:

@@ -146,7 +146,10 @@ def load_soft_prompt(folder: Path) -> SoftPrompter:
         vocabulary = Vocabulary(tuple(map(ItemId, json.loads(parts[_ITEMS]))))
         encoder = _encoder(parts[_ENCODER])
         prompter = Prompter(config, encoder, said["width"], said["norm"])
-        prompter.weights.load_state_dict(tensors.load(parts[WEIGHTS]))
+        weights = tensors.load(parts[WEIGHTS])
+        if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+            raise BundleRefused(f"{folder}: its weights are not finite; remove it and train again, at a lower rate")
+        prompter.weights.load_state_dict(weights)
         prompter.weights.requires_grad_(False)
         if len(vocabulary) != len(encoder.items_ND) or encoder.digest != said["encoder"]:
             raise BundleRefused(

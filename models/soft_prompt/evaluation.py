@@ -30,11 +30,12 @@ _PROTOCOL: Final = {
     "questions": "of users that no question of the training is about, as many as can be; each asked at a moment after "
     "which nothing is read; every rank of the truth by popularity equally often in every task",
     "encoder": "trained on the events of all users, those of the test too, without each one's last, which predictions "
-    "are about",
+    "are about; cut by user, so that others' events that it learns from may be later than these",
     "accuracy": "a task's is the share of its questions whose likeliest choice is the true one, a dimension's the mean "
     "of its tasks', the average the mean of the dimensions'; 95 % by bootstrap of users, differences paired",
     "tokens": "of a prompt before its answer; history_tokens: those that tell of the user, in vectors or in words",
-    "latency_ms": "median of questions answered one at a time, from the user's events to the choices' likelihoods",
+    "latency_ms": "median of questions answered one at a time, from the user's events to the choices' likelihoods, on "
+    "the machine and under the load at which the arm was scored",
     "trained": "minutes of the process's time on its cores, with what is measured between; questions: asked in them",
     "text": "the tuned text arm, of those evaluated, with the best average over validation questions; a history in "
     f"words has at most {TOKENS_MOST} tokens, and what is older is left out",
@@ -81,6 +82,7 @@ def evaluate_questions(
         accuracies[name] = sheet.accuracies(right_Q)
         found[name] = {**_figures(accuracies[name]), **cost, "history": _by_history(sheet, right_Q, cuts_Q)}
     text, judged = _best_text(store, arms, names, seed)
+    are_all_texts = len(judged) == sum(_is_tuned_text(arm) for arm in arms.values())
     return {
         "data": {
             "users": len(log.past.users),
@@ -92,7 +94,7 @@ def evaluate_questions(
         "questions": report(questions, store.data.questions),
         "arms": found,
         "text": {"arm": text, "validation": judged},
-        **_compared([name for name in names if is_soft(arms.get(name))], text, accuracies, found),
+        **_compared([name for name in names if is_soft(arms.get(name))], text, accuracies, found, are_all_texts),
         "scaling": [_point(store, arm, questions, sheet) for arm in points] or None,
     }
 
@@ -162,14 +164,22 @@ def _best_text(
     judged = {}
     for name in names:
         arm = arms.get(name)
-        if arm is not None and arm.told and name.endswith(LORA):
+        if arm is not None and _is_tuned_text(arm):
             scored = store.scored(arm, arms[arm.learnt], questions)
             judged[name] = round(float(Sheet.of(questions, 0).accuracies(right(scored, questions))[AVERAGE][0]), 4)
     return max(judged, key=judged.__getitem__, default=None), judged
 
 
+def _is_tuned_text(arm: Arm) -> bool:
+    return bool(arm.told) and arm.name.endswith(LORA)
+
+
 def _compared(
-    names: Sequence[str], text: str | None, accuracies: Mapping[str, Drawn], found: Mapping[str, Mapping[str, Any]]
+    names: Sequence[str],
+    text: str | None,
+    accuracies: Mapping[str, Drawn],
+    found: Mapping[str, Mapping[str, Any]],
+    are_all_texts: bool,
 ) -> dict[str, dict[str, Any]]:
     """{differences, claims} of the soft prompts of these names."""
     apart: dict[str, dict[str, Any]] = {}
@@ -185,7 +195,8 @@ def _compared(
             constant, other = gaps["constant"][0], gaps["another user"][0]
             of_stray = differences(accuracies[other], accuracies[constant])
             apart[f"{other} - {constant}"], stray = of_stray, of_stray[AVERAGE]
-        claimed[name] = claims({kind: gap for kind, (_, gap) in gaps.items()}, share, stray)
+        own = {kind: gap for kind, (_, gap) in gaps.items()}
+        claimed[name] = claims(own, share, stray, are_all_texts=are_all_texts)
     return {"differences": apart, "claims": claimed}
 
 

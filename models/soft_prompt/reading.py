@@ -16,6 +16,7 @@ from models.encoders.data import EncoderData
 from models.encoders.frozen import FrozenEncoder
 from models.encoders.model import Batch
 from models.soft_prompt.questions import Question
+from models.soft_prompt.tasks import Task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,15 +43,18 @@ def pasts_of(events: EncoderData, questions: Sequence[Question]) -> list[Past]:
 
 
 def pasts_of_strangers(events: EncoderData, questions: Sequence[Question], seed: int = 0) -> list[Past]:
-    """The pasts of other users in their place: each user's stranger is the next one on a drawn ring, at the first
-    moment that the stranger is asked at. Raises InvalidInput when the questions are all of one user."""
-    moments = {question.user: question.cut for question in reversed(questions)}
-    ring = np.random.default_rng(seed).permutation(sorted(moments)).tolist()
-    if len(ring) < 2:
-        raise InvalidInput("questions", "are of one user; another's past takes two")
-    stranger_of = dict(zip(ring, ring[1:] + ring[:1], strict=True))
-    others = (stranger_of[question.user] for question in questions)
-    return [past_of(events, other, moments[other]) for other in others]
+    """The pasts of other users in their place: in each task, a user's stranger is the next one on a drawn ring, at the
+    first moment that the stranger is asked this task at, for a task goes with how much is known. Raises InvalidInput
+    when the questions of a task are all of one user."""
+    past_of_asked: dict[tuple[Task, int], Past] = {}
+    for task in dict.fromkeys(question.task for question in questions):
+        moments = {question.user: question.cut for question in reversed(questions) if question.task is task}
+        ring = np.random.default_rng(seed).permutation(sorted(moments)).tolist()
+        if len(ring) < 2:
+            raise InvalidInput("questions", f"of {task} are of one user; another's past takes two")
+        for user, other in zip(ring, ring[1:] + ring[:1], strict=True):
+            past_of_asked[task, user] = past_of(events, other, moments[other])
+    return [past_of_asked[question.task, question.user] for question in questions]
 
 
 class EncoderReader(nn.Module):

@@ -92,7 +92,7 @@ class Aligned:
     @torch.inference_mode()
     def _words(self, texts: Sequence[str]) -> Words:
         """(words_BTW, is_word_BT) of texts."""
-        asked = [self.language.asked(text, [text], self.config.tokens)[0] for text in texts]
+        asked = [self.language.asked(text, ["."], self.config.tokens)[0] for text in texts]  # with room for an answer
         rows = laid_out([(tokens, [[0]]) for tokens in asked]).to(self.language.device.name)
         return self.language.words(rows), rows.words()
 

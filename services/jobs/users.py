@@ -23,7 +23,7 @@ def export_user(settings: Settings, user: str) -> dict[str, Any]:
     with backends(settings) as opened:
         [(history, said)] = opened.patient.read_with_summaries([UserId(user)])
         vectors = opened.patient.vectors(UserId(user))
-        soft = opened.patient.soft_prompt(UserId(user))
+        prompts = opened.patient.soft_prompts(UserId(user))
     return {
         "user_id": user,
         "as_of": None if history.as_of is None else str(history.as_of),
@@ -33,9 +33,9 @@ def export_user(settings: Settings, user: str) -> dict[str, Any]:
             {"model": vector.model, "as_of": str(vector.as_of), "dimensions": len(vector.vector_D)}
             for vector in vectors
         ],
-        "soft_prompt": None
-        if soft is None
-        else {"model": soft.model, "as_of": str(soft.as_of), "shape": soft.vectors_KD.shape},
+        "soft_prompts": [
+            {"model": prompt.model, "as_of": str(prompt.as_of), "shape": prompt.vectors_KD.shape} for prompt in prompts
+        ],
         "summaries": {kind: [_described(version) for version in said.of(kind).versions] for kind in said.kinds},
         "corrections": [asdict(correction) for correction in said.corrections],
     }

@@ -19,9 +19,10 @@ from features.profiles import ProfileStore, UserBatch
 from features.soft_prompts import (
     DIMENSIONS_MOST,
     VECTORS_MOST,
-    decode_soft_prompt,
+    decode_soft_prompts,
     encode_soft_prompt,
     halved,
+    soft_prompt_of,
 )
 
 numbers = count()
@@ -95,23 +96,39 @@ def test_it_stays_when_its_history_moves_on_and_tells_so(store: ProfileStore) ->
     assert (history.as_of, found and found.as_of) == (at(2), at(1))
 
 
-def test_the_model_that_wrote_last_has_the_place_and_no_other_reads_it(store: ProfileStore) -> None:
+def test_two_models_live_side_by_side_and_a_third_takes_the_older_place(store: ProfileStore) -> None:
     applied(store, at(1))
     for model, value in (("old", 1.0), ("m1", 2.0)):
         assert store.write_soft_prompts([(USER, prompt(at(1), [value], model=model))]) == 1
     assert shown(stored(store)) == ("m1", "log:0:1", [[2.0]])
-    assert stored(store, model="old") is None
+    assert shown(stored(store, model="old")) == ("old", "log:0:1", [[1.0]])
     assert stored(store, model="m") is None
-    assert shown(store.soft_prompt(USER)) == ("m1", "log:0:1", [[2.0]])
+    store.write_soft_prompts([(USER, prompt(at(1), [3.0], model="new"))])
+    assert [one.model for one in store.soft_prompts(USER)] == ["new", "m1"]
+
+
+def test_what_is_damaged_is_nothing_and_is_written_over(store: ProfileStore, redis_url: str) -> None:
+    user = UserId(f"damaged-{next(numbers)}")
+    applied(store, at(1), user)
+    store.write_soft_prompts([(user, prompt(at(1), model="old"))])
+    with redis.Redis.from_url(redis_url) as client:
+        [key] = client.scan_iter(f"*{user_digest(user)}}}:p")
+        for damage in (b"\0", b"\0\0\0\0\0", b"\0\0\0\xff\2m1", client.get(key)[:-1]):
+            client.set(key, damage)
+            assert stored(store, user) is stored(store, user, "old") is None
+            assert store.soft_prompts(user) == ()
+            assert store.write_soft_prompts([(user, prompt(at(1)))]) == 1
+            assert [one.model for one in store.soft_prompts(user)] == ["m1"]
+            client.set(key, encode_soft_prompt(prompt(at(1), model="old")))
 
 
 def test_an_erasure_takes_it_and_one_that_comes_late_stays_out(store: ProfileStore) -> None:
     applied(store, at(1))
     store.write_soft_prompts([(USER, prompt(at(1)))])
     applied(store, at(0, partition=3), erased_at=5.0)
-    assert store.soft_prompt(USER) is None
+    assert store.soft_prompts(USER) == ()
     assert store.write_soft_prompts([(USER, prompt(at(1)))]) == 0
-    assert store.soft_prompt(USER) is None
+    assert store.soft_prompts(USER) == ()
     applied(store, at(2), time=6.0)
     assert store.write_soft_prompts([(USER, prompt(at(1))), (USER, prompt(at(0, partition=3)))]) == 0
     assert store.write_soft_prompts([(USER, prompt(at(2)))]) == 1
@@ -167,8 +184,8 @@ def test_a_value_is_as_compact_as_documented() -> None:
     as_of = Position("2c52b2d9d302", 1, 21850)
     encoded = encode_soft_prompt(prompt(as_of, [1.0, 2.0], [3.0, 4.0], model="query-2"))
     text = b"2c52b2d9d302:1:21850"
-    head = bytes([7]) + b"query-2" + bytes([len(text)]) + text
-    assert encoded == head + pack(">H", 2) + pack("<4e", 1.0, 2.0, 3.0, 4.0)
+    body = bytes([7]) + b"query-2" + bytes([len(text)]) + text + pack(">H", 2) + pack("<4e", 1.0, 2.0, 3.0, 4.0)
+    assert encoded == pack(">I", 4 + len(body)) + body
 
 
 def test_many_are_halved_together() -> None:
@@ -188,12 +205,14 @@ matrices = arrays(
 def test_decoding_gives_back_what_was_encoded_rounded_once(
     model: str, vectors_KD: NDArray[np.float32], offset: int
 ) -> None:
-    found = decode_soft_prompt(encode_soft_prompt(SoftPrompt(vectors_KD, model, at(offset, "lo:g"))))
-    assert found is not None
+    encoded = encode_soft_prompt(SoftPrompt(vectors_KD, model, at(offset, "lo:g")))
+    [found] = decode_soft_prompts(encoded)
     assert (found.model, found.as_of) == (model, at(offset, "lo:g"))
     np.testing.assert_allclose(found.vectors_KD, vectors_KD, rtol=2**-11, atol=2**-25)
     assert np.array_equal(halved(found.vectors_KD), halved(vectors_KD))
-    assert decode_soft_prompt(b"") is None
+    assert shown(soft_prompt_of(encoded, model)) == shown(found)
+    assert soft_prompt_of(encoded, f"{model}x") is None
+    assert decode_soft_prompts(b"") == ()
 
 
 positions = st.builds(at, st.integers(0, 5), st.sampled_from(["a", "b"]), st.integers(0, 1))
@@ -214,7 +233,7 @@ def test_in_any_interleaving_one_is_stored_only_while_the_profile_is_the_one_it_
     user = UserId(f"interleaved-soft-{next(numbers)}")
     seen: dict[tuple[str, int], int] = {}
     now: Position | None = None
-    erased_at, kept, made = 0.0, None, list[SoftPrompt]()
+    erased_at, kept, made = 0.0, list[SoftPrompt](), list[SoftPrompt]()
     for step, position, number in given_steps:
         if step in ("apply", "erase"):
             applied(store, position, user, float(number) if step == "erase" else None, float(number))
@@ -222,11 +241,12 @@ def test_in_any_interleaving_one_is_stored_only_while_the_profile_is_the_one_it_
                 seen[position.log_id, position.partition] = position.offset
                 now = position
                 if step == "erase" and number > erased_at:
-                    erased_at, kept = float(number), None
+                    erased_at, kept = float(number), []
         elif step == "make" and now is not None:
             made.append(prompt(now, [float(len(made))], model=f"m{number}"))
         elif step == "write" and made:
             one = made[number % len(made)]
             assert store.write_soft_prompts([(user, one)]) == int(one.as_of == now)
-            kept = one if one.as_of == now else kept
-        assert shown(store.soft_prompt(user)) == shown(kept)
+            if one.as_of == now:
+                kept = [one, *(other for other in kept if other.model != one.model)][:2]
+        assert list(map(shown, store.soft_prompts(user))) == list(map(shown, kept))

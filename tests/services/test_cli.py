@@ -431,7 +431,7 @@ def test_nobody_has_an_empty_export(tasteprint: Tasteprint) -> None:
         "events": [],
         "items_seen": [],
         "vectors": [],
-        "soft_prompt": None,
+        "soft_prompts": [],
         "summaries": {},
         "corrections": [],
     }

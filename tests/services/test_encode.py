@@ -277,6 +277,14 @@ def test_users_who_cannot_be_encoded_are_left_out_and_said(
     assert "1 users could not be encoded" in caplog.text
 
 
+def test_one_who_has_no_number_takes_nobody_along(worker: Worker) -> None:
+    worker.append(("ada", "1"), ("mad", "1"), ("bob", "7"))
+    worker.ingest()
+    done, _ = worker.run(Failing(None), at_once=3)
+    assert (done.users, done.written, done.failed) == (3, 2, 1)
+    assert worker.vectors("ada", "mad", "bob") == {"ada": [1.0, 1.0, 0.0], "mad": None, "bob": [1.0, 7.0, 2.0]}
+
+
 class CutOff(ToyEncoder):
     """Ends at its call of this number, with what was in hand."""
 

@@ -168,10 +168,10 @@ def test_who_is_erased_or_has_no_known_event_has_none(prompting: Running, user: 
     wait_until(lambda: stored(prompting, user))
     assert prompting.client.delete(f"/v1/users/{user}").status_code == 202
     wait_until(lambda: not prompting.backends.patient.read([UserId(user)])[0].encoded)
-    assert prompting.backends.patient.soft_prompt(UserId(user)) is None
+    assert prompting.backends.patient.soft_prompts(UserId(user)) == ()
     chose(prompting, f"{user}-other", "i3")
     wait_until(lambda: stored(prompting, f"{user}-other"))  # the worker has gone on since
-    assert prompting.backends.patient.soft_prompt(UserId(user)) is None
+    assert prompting.backends.patient.soft_prompts(UserId(user)) == ()
     for nobody in (user, f"{user}-odd", f"{user}-never"):
         refused = prompting.client.get(f"/v1/users/{nobody}/soft-prompt")
         assert (refused.status_code, nobody in refused.json()["detail"]) == (404, True)
@@ -243,7 +243,7 @@ def test_an_instructed_prompt_is_made_for_its_question_and_not_stored(own_home: 
         [made] = aligned.prompts([Past(rows, NOW + np.arange(2.0), None)], ["likes what"])
         np.testing.assert_allclose(vectors_of(answer), made, rtol=1e-2, atol=1e-2)
         assert answer["vectors"] != got(app, "ann", "?question=what")["vectors"]
-        assert app.backends.patient.soft_prompt(UserId("ann")) is None
+        assert app.backends.patient.soft_prompts(UserId("ann")) == ()
 
 
 def test_without_one_in_use_it_is_said(shop: Running) -> None:
@@ -268,7 +268,7 @@ def test_the_command_makes_them_to_the_logs_end_and_a_replay_ends_in_the_same_by
     assert report == {"events": 4, "users": 2, "written": 2, "failed": 0, "not_applied": 0}
     assert tasteprint("encode", "--soft-prompts", "--json").json()["users"] == 0
     exported = tasteprint("users", "export", "ann").json()
-    assert exported["soft_prompt"]["shape"] == [2, 32]
+    assert exported["soft_prompts"][0]["shape"] == [2, 32]
     made = vectors_in(own_home, "ann")
     np.testing.assert_allclose(made, expected(aligned, "i1", "i2", at=1000.0), rtol=2**-10, atol=1e-4)
     monkeypatch.setenv("TASTEPRINT_TENANT", "again")  # its profiles are empty, and the log is the same
@@ -276,12 +276,12 @@ def test_the_command_makes_them_to_the_logs_end_and_a_replay_ends_in_the_same_by
     tasteprint("encode", "--soft-prompts", "--json").json()
     assert vectors_in(own_home, "ann", tenant="again").tobytes() == made.tobytes()
     tasteprint("users", "erase", "ann", "--json")
-    assert tasteprint("users", "export", "ann").json()["soft_prompt"] is None
+    assert tasteprint("users", "export", "ann").json()["soft_prompts"] == []
 
 
 def vectors_in(home: Path, user: str, tenant: str = "default") -> NDArray[np.float32]:
     """What is stored in a home."""
     with backends(Settings(home=home, tenant=tenant)) as opened:
-        found = opened.patient.soft_prompt(UserId(user))
+        [found] = opened.patient.soft_prompts(UserId(user))
     assert found is not None
     return found.vectors_KD

@@ -58,3 +58,8 @@ def test_without_an_arm_to_compare_with_nothing_is_claimed(missing: str, left: s
     stray = None if missing in ("constant", "another user") else STRAY
     assert held(gaps, None if missing == TEXT else 0.05, stray) == left
     assert held({}, None, None) == "?????"
+
+
+def test_the_best_of_some_texts_is_not_the_best() -> None:
+    found = claims(GOOD, 0.05, STRAY, are_all_texts=False)
+    assert [found[goal]["holds"] for goal in ("above", "text", "tokens")] == [True, None, None]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from toy_sequences import by_hand, untrained
 
 from features.errors import InvalidInput
 from models.soft_prompt.reading import ConstantReader, EncoderReader, Past, past_of, pasts_of, pasts_of_strangers
+from models.soft_prompt.tasks import Task
 
 EVENTS = by_hand([[0, 1, 2], [3], [4, 5, 6, 7]], 8, values=[[5, 4, 3], [2], [1, 1, 1, 1]])
 ASKED = [favourite(0, 2, "war"), favourite(0, 3, "war"), favourite(1, 1, "war"), favourite(2, 3, "war")]
@@ -34,6 +37,13 @@ def test_a_stranger_is_another_user_and_the_same_for_all_questions_of_one() -> N
         assert all(set(one).isdisjoint(other) for one, other in zip(strangers, own, strict=True))
     with pytest.raises(InvalidInput, match="one user"):
         pasts_of_strangers(EVENTS, ASKED[:2])
+
+
+def test_a_strangers_past_is_as_long_as_the_task_takes() -> None:
+    later = [replace(one, task=Task.NEXT_ITEM, cut=cut) for one, cut in ((ASKED[0], 3), (ASKED[3], 4))]
+    strangers = pasts_of_strangers(EVENTS, [*ASKED, *later])
+    assert [past.items_L.tolist() for past in strangers[4:]] == [[4, 5, 6, 7], [0, 1, 2]]
+    assert all(len(past.items_L) <= 3 for past in strangers[:4])
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "hstu", "mean", "gru4rec"])
