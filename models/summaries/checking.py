@@ -156,6 +156,7 @@ _TOKEN: Final = re.compile(
     | (?P<space>\s+)""",
     re.VERBOSE,
 )
+_THINGS: Final = frozenset({"favourites", "favourite", "favorites", "favorite"})
 _TYPES: Final = {"r": "<r>", "c": "<c>", "p": "<%>", "s": "<s>", "n": "<n>"}
 
 
@@ -273,11 +274,13 @@ def _about(clause: _Clause, facts: Sequence[Fact]) -> list[Fact]:
     return cited if set(clause.given.items()) <= numbers else []
 
 
-def _says(words: Sequence[str], fact: Fact) -> bool:
+def _says(words: _Words, fact: Fact) -> bool:
     """Whether the words are phrases of the fact's kind, at least one that says it, and glue; the longest first.
 
     Of what is said of names there is one phrase: "likes loves" is no sentence.
     """
+    if words[:1] == ("they",) and words[1:2] == ("are",) and words[2:3] and words[2] in _THINGS:
+        return False  # the user is no film
     phrases, beside, longest = _vocabulary(fact.kind, fact.detail)
     place, said = 0, 0
     while place < len(words):

@@ -136,3 +136,8 @@ def test_a_title_is_a_name_whatever_it_says(title: str) -> None:
     verdict = check(f"Loved Heat, {title}.", facts)
     assert [claim.facts for claim in verdict.claims] == [("favourite:Heat", f"favourite:{title}")]
     assert check(f"Disliked {title}.", facts).problems
+
+
+def test_a_user_is_nobodys_favourite() -> None:
+    assert check("They are favourites: Dr. Strangelove.", FACTS).problems
+    assert keys("Dr. Strangelove is a favourite.") == keys("Their favourite is Dr. Strangelove.") != []
