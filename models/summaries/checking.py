@@ -156,7 +156,8 @@ _TOKEN: Final = re.compile(
     | (?P<space>\s+)""",
     re.VERBOSE,
 )
-_THINGS: Final = frozenset({"favourites", "favourite", "favorites", "favorite"})
+# Glue fits users as it fits items, and what is said of items is no sentence of a user: "they are favourites".
+_USER_AS_ITEM: Final = re.compile(r"(?:they|user) (?:(?:also|is|are|was|were|a|an|the) )+favou?rites?\b")
 _TYPES: Final = {"r": "<r>", "c": "<c>", "p": "<%>", "s": "<s>", "n": "<n>"}
 
 
@@ -249,9 +250,10 @@ def _read(text: str, names: _Names) -> _Clause | str:
 
 def _stated(clause: _Clause, facts: Sequence[Fact]) -> list[Fact] | str:
     """The facts that bear a clause out, all of one kind, or why there are none."""
+    words = " ".join(clause.words)
     fitting = [fact for fact in facts if _says(clause.words, fact)]
-    if not fitting:
-        return f"{' '.join(clause.words) or 'a list'!r} says no fact"
+    if not fitting or _USER_AS_ITEM.search(words):
+        return f"{words or 'a list'!r} says no fact"
     for kind in dict.fromkeys(fact.kind for fact in fitting):
         some = [fact for fact in fitting if fact.kind is kind]
         if clause.names and some[0].names and not clause.numbers and (found := _about(clause, some)):
@@ -279,8 +281,6 @@ def _says(words: _Words, fact: Fact) -> bool:
 
     Of what is said of names there is one phrase: "likes loves" is no sentence.
     """
-    if words[:1] == ("they",) and words[1:2] == ("are",) and words[2:3] and words[2] in _THINGS:
-        return False  # the user is no film
     phrases, beside, longest = _vocabulary(fact.kind, fact.detail)
     place, said = 0, 0
     while place < len(words):

@@ -139,5 +139,7 @@ def test_a_title_is_a_name_whatever_it_says(title: str) -> None:
 
 
 def test_a_user_is_nobodys_favourite() -> None:
-    assert check("They are favourites: Dr. Strangelove.", FACTS).problems
+    for subject in ("They are", "They were also", "This user is a", "The user is the"):
+        for thing in ("favourites", "favorite"):
+            assert check(f"{subject} {thing}: Dr. Strangelove.", FACTS).problems
     assert keys("Dr. Strangelove is a favourite.") == keys("Their favourite is Dr. Strangelove.") != []
