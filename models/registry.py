@@ -4,7 +4,8 @@ A run is one training or one evaluation: parameters, metrics, curves, and artifa
 files, never a pickle. A registered bundle is a version of the model `tasteprint-ranking`: the bundle's folder as it is,
 its name and figures as tags, its model card as description; the alias `served` is on the one in use. Small things that
 were chosen, such as how summaries are written, are versions of models of their own, with an alias for each use.
-mlflow is imported by the first call, in about two seconds. It has no `@` in names: `ndcg@10` is `ndcg_at_10` there.
+mlflow is imported by the first call, in about two seconds. It has neither `@` nor `+` in names: `ndcg@10` is
+`ndcg_at_10` there, and `summary+1` is `summary with 1`.
 """
 
 import logging
@@ -292,7 +293,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
 
 
 def _key(name: str) -> str:
-    return name.replace("@", "_at_")
+    return name.replace("@", "_at_").replace("+", " with ")
 
 
 def _milliseconds(seconds: float) -> int:

@@ -116,7 +116,7 @@ def _record(run: Run, report: Mapping[str, Any]) -> None:
     points = report["scaling"] or []
     if points:
         run.figure("scaling", plots.scaling(points))
-    run.metrics({_key(f"{name}/accuracy"): found["accuracy"]["value"] for name, found in report["arms"].items()})
+    run.metrics({f"{name}/accuracy": found["accuracy"]["value"] for name, found in report["arms"].items()})
     for name, found in [*report["arms"].items(), *((point["arm"], point) for point in points)]:
         trained = found.get("trained") or {}
         with run.child(name, {"trained_as": trained.get("as", "")}) as child:
@@ -135,10 +135,6 @@ def _numbers(found: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name in ("tokens", "history_tokens", "latency_ms", "parameters", "length"):
         if name in found:
             yield name, found[name]
-
-
-def _key(name: str) -> str:
-    return name.replace("+", " with ")
 
 
 def _print(report: Mapping[str, Any], dataset: Dataset) -> None:

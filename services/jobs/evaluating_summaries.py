@@ -92,7 +92,7 @@ def _numbers(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
                 for figure, value in figures.items():
                     value = value["value"] if isinstance(value, Mapping) else value
                     if value is not None:
-                        yield f"{task}/{name}/{figure}".replace("+", " with "), value
+                        yield f"{task}/{name}/{figure}", value
 
 
 def _print(report: Mapping[str, Any], data: str) -> None:

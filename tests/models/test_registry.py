@@ -52,6 +52,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
     return trained, folder
 
 
+def test_names_that_mlflow_does_not_take_are_spelled_out(registry: Registry, client: "MlflowClient") -> None:
+    with registry.run("spelled", "one", {}) as run:
+        run.metrics({"summary+1/hr@10": 0.5})
+    assert client.get_run(run.id).data.metrics == {"summary with 1/hr_at_10": 0.5}
+
+
 def test_a_run_keeps_its_parameters_metrics_curves_and_artifacts(
     registry: Registry, client: "MlflowClient", home: Path
 ) -> None:
