@@ -101,9 +101,8 @@ def scaling(points: Sequence[Mapping[str, Any]]) -> "Figure":
         values = [one["accuracy"]["value"] for one in some]
         below = [max(one["accuracy"]["value"] - one["accuracy"]["low"], 0.0) for one in some]
         above = [max(one["accuracy"]["high"] - one["accuracy"]["value"], 0.0) for one in some]
-        sizes = [
-            one["parameters"] * 1.02**place for one in some
-        ]  # beside each other, or intervals would hide intervals
+        shift = 1.02**place  # beside each other, or intervals would hide intervals
+        sizes = [one["parameters"] * shift for one in some]
         axes.errorbar(sizes, values, yerr=[below, above], fmt="o-", capsize=3, label=f"{length} events")
     axes.set_xscale("log")
     axes.set_xlabel("parameters of the encoder")

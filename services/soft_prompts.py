@@ -2,6 +2,8 @@
 
 HOME/soft-prompts/NAME      trained soft prompts, a folder each
 HOME/soft-prompts/current   the name of the one in use
+
+Beside them, in `unfinished`, what trainings go on from, and in `arms` what evaluations by questions keep.
 """
 
 import logging

@@ -39,6 +39,17 @@ def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pull_weights(MINILM, tmp_path_factory.mktemp("weights"))
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, as in a process that is killed: sums come out the same bytes only on as many threads."""
+    import torch  # here, for most tests do without
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def chat_server() -> Iterator[ChatServer]:
     """A server of chat completions that repeats what it is told."""

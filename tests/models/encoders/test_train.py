@@ -4,7 +4,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,14 +135,6 @@ def test_training_draws_nothing_from_what_was_drawn_before_it() -> None:
     torch.rand(100)
     np.random.default_rng().random(3)
     assert same(first, train(data, config, device=CPU))
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "gru4rec"])

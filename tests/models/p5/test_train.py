@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,14 +24,6 @@ from models.p5.train import batches, scheduled, train
 from models.p5.vocabulary import tokenizer_for
 
 CHECKOUT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def inputs(data: P5Data, indexing: str, epoch: int = 0) -> list[list[list[int]]]:

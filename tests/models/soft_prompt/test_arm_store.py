@@ -1,13 +1,11 @@
 """Arms that are trained, kept, interrupted, and asked; a language model of random weights reads them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from toy_favourites import favourites, logged, quick
 from toy_llama import toy_llama
 from toy_sequences import CPU
@@ -20,6 +18,8 @@ from models.soft_prompt.arms import Arm
 from models.soft_prompt.reading import pasts_of, pasts_of_strangers
 from models.soft_prompt.tasks import Task
 from models.soft_prompt.trained import Aligned
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 DATA = favourites(users=40, kind="sasrec")
 LOG = logged(DATA)
@@ -36,14 +36,6 @@ FROZEN = replace(TUNED, name="text-2", learnt="")
 @pytest.fixture(scope="module")
 def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_llama(tmp_path_factory.mktemp("llm") / "toy", reads=512)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

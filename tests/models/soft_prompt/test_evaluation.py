@@ -1,13 +1,11 @@
 """An evaluation of users with a favourite, which a soft prompt tells and nothing else does."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-import torch
 from toy_favourites import favourites, logged, quick
 from toy_llama import toy_llama
 from toy_sequences import CPU
@@ -19,6 +17,8 @@ from models.soft_prompt.arms import Arm
 from models.soft_prompt.comparing import AVERAGE
 from models.soft_prompt.evaluation import evaluate_questions
 from models.soft_prompt.reading import pasts_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 DATA = favourites(users=240)
 DATA = replace(DATA, validation=DATA.questions[:16])
@@ -40,14 +40,6 @@ ARMS = {
 }
 NAMES = ["chance", "popularity", *ARMS]
 POINTS = [replace(SOFT, name=f"toy-{length}", learnt=f"toy-{length}", config=quick()) for length in (2, 8)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

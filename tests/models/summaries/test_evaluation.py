@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-import torch
 from toy_raters import ITEMS, SMALL, raters
 
 from features.errors import BundleRefused, UnknownName
@@ -16,13 +15,7 @@ from models.summaries.downstream.store import DownstreamStore
 from models.summaries.evaluation import COMPARED, evaluate_summaries
 from models.summaries.retrieval import BM25, Recency, Retriever
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def evaluated(
