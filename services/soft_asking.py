@@ -36,13 +36,13 @@ class Pending:
     def said(self, reply: "Reply") -> dict[str, Any]:
         """What there is to say of the answer, ready for JSON."""
         prompt, prompter = self.prompted.prompt, self.prompted.prompter
-        ranked = sorted(zip(self.choices, reply.log_likelihoods, strict=True), key=lambda pair: -pair[1])
+        ranked = sorted(zip(self.choices, reply.lifts, strict=True), key=lambda pair: -pair[1])
         text = ranked[0][0] if ranked else shown(reply.text)
         return {
             "answer": text,
             "answer_html": as_html(text),
             "is_finished": reply.is_finished,
-            "choices": [{"choice": choice, "log_likelihood": chance} for choice, chance in ranked],
+            "choices": [{"choice": choice, "lift": lift} for choice, lift in ranked],
             "model": prompt.model,
             "base_model": prompter.base,
             "tokens": {"soft": len(prompt.vectors_KD), "input": reply.input_tokens, "output": reply.output_tokens},

@@ -23,6 +23,8 @@ from torch.nn import functional
 
 from models.soft_prompt.config import SoftPromptConfig
 
+FLOOR: Final = 0.1  # of the largest variance of states, added to every direction's
+NEAR: Final = 0.05  # what users differ by at first, beside the length of a word's embedding
 WORDS_MOST: Final = 128  # of a question that "dept" updates; its last ones, which the choices and what is asked are in
 
 
@@ -41,7 +43,7 @@ class Adapter(nn.Module):
         self.update: LowRank | None = LowRank(config.rank, width) if config.kind == "dept" else None
         if config.kind == "none":
             return
-        self.norm = nn.LayerNorm(dimensions)
+        self.even = Evened(dimensions)
         self.pool: nn.Module = Mean()
         if config.kind != "linear":
             question = Question(config, width) if config.kind == "instructed" else None
@@ -52,8 +54,25 @@ class Adapter(nn.Module):
     def forward(self, states_BLD: Tensor, is_event_BL: Tensor, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
         if not self.tokens:
             return words_BTW.new_zeros(len(words_BTW), 0, self.width, dtype=torch.float32)
-        pooled_BKH = self.pool(self.norm(states_BLD), is_event_BL, words_BTW.float(), is_word_BT)
+        if isinstance(self.pool, Mean):
+            pooled_BKH = self.even(self.pool(states_BLD, is_event_BL))
+        else:
+            pooled_BKH = self.pool(self.even(states_BLD), is_event_BL, words_BTW.float(), is_word_BT)
         return functional.normalize(self.out(pooled_BKH), dim=-1) * self.log_norms_K1.exp()
+
+    @torch.no_grad()
+    def start(self, word_W: Tensor) -> None:
+        """Begins with vectors near a word's, by which users differ a little: the language model then goes on from what
+        it says of its own accord."""
+        if self.tokens:
+            self.out.weight.mul_(NEAR * word_W.norm())
+            self.out.bias.copy_(word_W)
+
+    @torch.no_grad()
+    def settle(self, states_BLD: Tensor, is_event_BL: Tensor) -> None:
+        """Fits what evens states out to those of many users, before anything is learned."""
+        is_mean = isinstance(self.pool, Mean)
+        self.even.fit(self.pool(states_BLD, is_event_BL)[:, 0] if is_mean else states_BLD[is_event_BL])
 
     def reworded(self, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
         """What the language model is to read in the words' place: with "dept" something else than they are."""
@@ -69,10 +88,30 @@ class Adapter(nn.Module):
         return [group for group in groups if group["params"]]
 
 
+class Evened(nn.Module):
+    """States turned and stretched so that users differ by as much in every direction (PCA whitening): an encoder's are
+    much alike, and what they have in common would be most of what is learned from."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.register_buffer("mean_D", torch.zeros(dimensions))
+        self.register_buffer("turn_DD", torch.eye(dimensions))
+
+    def fit(self, states_ND: Tensor) -> None:
+        """Directions in which they hardly differ are left small."""
+        self.mean_D.copy_(states_ND.mean(dim=0))
+        spread_D, axes_DD = torch.linalg.eigh(torch.cov(states_ND.double().T))
+        stretch_D = (spread_D.clamp_min(0) + FLOOR * spread_D.max()).rsqrt()
+        self.turn_DD.copy_(axes_DD * stretch_D)
+
+    def forward(self, states_BLD: Tensor) -> Tensor:
+        return (states_BLD - self.mean_D) @ self.turn_DD
+
+
 class Mean(nn.Module):
     """Of the states of all events; zeros where there are none."""
 
-    def forward(self, states_BLD: Tensor, is_event_BL: Tensor, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
+    def forward(self, states_BLD: Tensor, is_event_BL: Tensor) -> Tensor:
         is_event_BL1 = is_event_BL[:, :, None].to(states_BLD.dtype)
         return (states_BLD * is_event_BL1).sum(dim=1, keepdim=True) / is_event_BL1.sum(dim=1, keepdim=True).clamp_min(1)
 
@@ -86,7 +125,7 @@ class Queries(nn.Module):
         size = config.hidden
         self.heads = config.heads
         self.question = question
-        self.queries_KH = nn.Parameter(torch.randn(config.tokens, size))
+        self.queries_KH = nn.Parameter(0.1 * torch.randn(config.tokens, size))  # little beside what is found
         self.nothing_H = nn.Parameter(torch.randn(size) * 0.02)
         self.read = nn.Linear(dimensions, size)
         self.ago = nn.Embedding(length, size)

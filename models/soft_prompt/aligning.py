@@ -13,7 +13,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -29,18 +29,20 @@ from models.checkpointing import TrainingState
 from models.device import Device, best_device
 from models.encoders.data import EncoderData
 from models.soft_prompt.config import SoftPromptConfig, configured
+from models.soft_prompt.course import Course
 from models.soft_prompt.data import AligningData, load_data
 from models.soft_prompt.language import Language
 from models.soft_prompt.layout import Asked
 from models.soft_prompt.questions import Question
 from models.soft_prompt.reading import Past, pasts_of
 from models.soft_prompt.trained import Aligned
+from models.soft_prompt.warming import warm
 
 Progress = Callable[[int, int, str], None]
 
 CLIP: Final = 1.0  # of the gradient's norm
+SETTLED: Final = 2000  # questions, whose users' states the adapter is fitted to before it learns
 WARM_UP: Final = 0.05  # of the training
-_WINDOW: Final = 16  # batches' worth of questions that are sorted by length together
 _MEASURED: Final = "validation accuracy"
 _ASKED: Final = "questions"
 
@@ -67,20 +69,25 @@ def align(
     language = Language(folder, device, rank=config.lora, seed=seed)
     torch.manual_seed(seed)
     aligned = Aligned(config, data.encoder, language)
+    if config.tokens:
+        settle(aligned, data)
     learns = nn.ModuleDict({"weights": aligned.weights, "updates": language.updates})
     optimizer = torch.optim.AdamW(
         groups(aligned, config), betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
     )
     rates = [group["lr"] for group in optimizer.param_groups]
     measured = data.validation[: config.validation]
+    course = Course.of(aligned, data.questions, seed)
     rounds = math.ceil(config.steps / config.every)
     identity = sha256(json.dumps([asdict(config), seed, data.digest, language.digest]).encode()).hexdigest()
     state = TrainingState.resumed(checkpoint, learns, optimizer, identity, _MEASURED, time.process_time)
+    if not state.epoch and config.warm and config.tokens:
+        warm(aligned, data, seed)
     while state.epoch < rounds and not 0 < 60 * config.minutes <= state.seconds:
         torch.manual_seed(seed * 1_000_003 + state.epoch + 1)
         aligned.weights.train()
         losses: list[Tensor] = []
-        for number, batch in enumerate(batches(aligned, data.questions, state.epoch, seed), state.epoch * config.every):
+        for number, batch in enumerate(course.batches(state.epoch), state.epoch * config.every):
             done = number / config.steps
             if config.minutes:
                 done = max(done, state.seconds / (60 * config.minutes))
@@ -108,6 +115,17 @@ def align(
     return aligned
 
 
+@torch.no_grad()
+def settle(aligned: Aligned, data: AligningData) -> None:
+    """Fits what is learned from nothing but states, those of some questions' users, and where a soft prompt begins."""
+    [[cue_W]] = aligned.language.embedded([aligned.language.cue[-1:]])[0]
+    aligned.adapter.start(cue_W.float())
+    if aligned.config.source == "constant":
+        return
+    order = np.random.default_rng(0).permutation(len(data.questions))[:SETTLED]
+    aligned.adapter.settle(*aligned.reader(pasts_of(data.events, [data.questions[place] for place in order])))
+
+
 def loss_of(aligned: Aligned, pasts: Sequence[Past], batch: Sequence[tuple[Question, Asked]]) -> Tensor:
     """The mean over the questions of both parts of the loss, as the configuration weighs them.
 
@@ -116,12 +134,11 @@ def loss_of(aligned: Aligned, pasts: Sequence[Past], batch: Sequence[tuple[Quest
     contrast = aligned.config.contrast
     if not contrast:
         asked = [(words, [answers[question.truth]]) for question, (words, answers) in batch]
-        return -aligned.log_likelihoods(pasts, asked).mean()
-    chances_F = aligned.log_likelihoods(pasts, [asked for _, asked in batch])
-    chances_of = chances_F.split([len(question.choices) for question, _ in batch])
-    truths = [(chances_C, question.truth) for chances_C, (question, _) in zip(chances_of, batch, strict=True)]
-    losses = [contrast * chances_C.logsumexp(0) - chances_C[truth] for chances_C, truth in truths]
-    return torch.stack(losses).mean()
+        return -aligned.lifts(pasts, asked).mean()
+    lifts_F = aligned.lifts(pasts, [asked for _, asked in batch])
+    lifts_of = lifts_F.split([len(question.choices) for question, _ in batch])
+    truths = [(lifts_C, question.truth) for lifts_C, (question, _) in zip(lifts_of, batch, strict=True)]
+    return torch.stack([contrast * lifts_C.logsumexp(0) - lifts_C[truth] for lifts_C, truth in truths]).mean()
 
 
 def groups(aligned: Aligned, config: SoftPromptConfig) -> list[dict[str, Any]]:
@@ -140,35 +157,6 @@ def scheduled(done: float) -> float:
     if done < WARM_UP:
         return max(done / WARM_UP, 0.01)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP) / (1 - WARM_UP))))
-
-
-def batches(
-    aligned: Aligned, questions: Sequence[Question], number: int, seed: int
-) -> Iterator[list[tuple[Question, Asked]]]:
-    """Those of a round, each question with its choices, of about one length together.
-
-    All questions are asked, in an order drawn anew, before one is asked again.
-    """
-    config = aligned.config
-    steps = min(config.every, config.steps - number * config.every)
-    first = number * config.every * config.batch
-    places: list[int] = []
-    while len(places) < steps * config.batch:
-        asked_before, begin = divmod(first + len(places), len(questions))
-        order = np.random.default_rng((seed, asked_before)).permutation(len(questions))
-        places += order[begin : begin + steps * config.batch - len(places)].tolist()
-    rng = np.random.default_rng((seed, number, 1))
-    width = config.batch * _WINDOW
-    for begin in range(0, len(places), width):
-        chosen = (questions[place] for place in places[begin : begin + width])
-        some = sorted(((question, aligned.asked(question)) for question in chosen), key=_length)
-        cut = [some[place : place + config.batch] for place in range(0, len(some), config.batch)]
-        yield from (cut[place] for place in rng.permutation(len(cut)))
-
-
-def _length(one: tuple[Question, Asked]) -> int:
-    _, (words, answers) = one
-    return len(words) + sum(map(len, answers))
 
 
 def right(aligned: Aligned, events: EncoderData, questions: Sequence[Question]) -> NDArray[np.bool_]:

@@ -18,6 +18,8 @@ class SoftPromptConfig:
     """kind: of the adapter (models/soft_prompt/adapters.py); "none" is for measuring the language model by itself.
     tokens: vectors of a prompt, one of "linear", none of "none". source: what the adapter reads, the user's states or,
     as a control, one learned vector in place of everybody's. style: how answers are given.
+    warm: how often every question is asked before the language model is read, 0 for not at all
+    (models/soft_prompt/warming.py); warm_rate: the learning rate meanwhile.
     contrast: the part of the loss that is of the choice among those offered; the rest is of the true answer's words.
 
     hidden, heads: of the attention to states. bottleneck: of what "instructed" makes of a question. rank: of the update
@@ -33,7 +35,9 @@ class SoftPromptConfig:
     kind: str = "linear"
     tokens: int = 1
     source: str = "user"
-    style: str = "words"
+    style: str = "open"
+    warm: int = 3
+    warm_rate: float = 3e-3
     contrast: float = 0.8
     hidden: int = 128
     heads: int = 4

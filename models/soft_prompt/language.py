@@ -1,30 +1,36 @@
 """A frozen language model that reads soft prompts: any causal model of transformers, in a local folder.
 
 It is transformers' own module, for the gradient of what it says must reach the soft prompt through all its layers.
-Shapes: B rows, T tokens, K vectors of a soft prompt, W dimensions of an embedding, V tokens of the vocabulary; P, A, F
-as in models/soft_prompt/layout.py.
+Shapes: B rows, T tokens, Q of a question, K vectors of a soft prompt, W dimensions of an embedding, V tokens of the
+vocabulary; P, A, F as in models/soft_prompt/layout.py.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from features.errors import InvalidInput, WeightsRefused
 from models.device import Device, best_device
 from models.language.adapters import base_digest
 from models.language.plain_tokens import PlainTokens
-from models.soft_prompt.layout import Asked, Rows
+from models.soft_prompt.before import Kept
+from models.soft_prompt.layout import Asked, Before, Rows, laid_out
+from models.soft_prompt.questions import CUE
+
+TOGETHER: Final = 64  # answers whose words are weighed at once
 
 
 class Language:
     """digest: sha256 of its weights. width: of its embeddings; norm: their mean length. reads: the most tokens of a
-    row. updates: what can be trained of it, nothing without a LoRA."""
+    row. cue: the tokens at a question's end. updates: what can be trained of it, nothing without a LoRA."""
 
     def __init__(
         self, folder: Path, device: Device | None = None, *, rank: int = 0, seed: int = 0, lora: Path | None = None
@@ -35,6 +41,8 @@ class Language:
         self.tokens = PlainTokens(folder)
         self.digest = base_digest(folder)
         self.whole: Any = None  # with the LoRA beside it
+        self._folder, self._is_tuned = folder, lora is not None
+        self._priors: dict[tuple[int, ...], float] = {}
         if rank:
             from models.language.tuning import adapted  # here, for PEFT is needed for this alone
 
@@ -47,30 +55,48 @@ class Language:
         self.width = int(embeddings_VW.shape[1])
         self.norm = float(embeddings_VW.float().norm(dim=1).mean())
         self.reads = int(self.model.config.max_position_embeddings)
+        self.cue = self.tokens.plain(CUE)
+        self._kept = Kept(lambda questions: self.read(*self.embedded(questions)))
 
     def asked(self, prompt: str, answers: Sequence[str], tokens: int) -> Asked:
-        """Their tokens, with an end behind each answer: of two answers that begin alike the shorter would otherwise
-        always be the likelier. tokens: vectors of a soft prompt that come before.
+        """Their tokens, with the cue behind the prompt. tokens: vectors of a soft prompt that come between.
 
         Raises InvalidInput when there is nothing to read, or more than the model reads.
         """
-        end = [] if self.tokens.end is None else [self.tokens.end]
         question = self.tokens.plain(prompt)
-        found = [self.tokens.plain(answer) + end for answer in answers]
-        longest = tokens + len(question) + max(map(len, found), default=0)
+        found = [self.tokens.plain(answer) for answer in answers]
+        longest = tokens + len(question) + len(self.cue) + max(map(len, found), default=0)
         if not question or not all(found) or longest > self.reads:
             raise InvalidInput(
                 "question", f"of {longest} tokens with its longest answer; the model reads 1 to {self.reads}"
             )
-        return question, found
+        return [*question, *self.cue], found
+
+    def embedded(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """(words_BTW, is_word_BT): the embeddings of texts in tokens, padded behind."""
+        tokens = [torch.tensor(text, dtype=torch.int64) for text in texts]
+        tokens_BT = pad_sequence(tokens, batch_first=True).to(self.device.name)
+        counts_B = torch.tensor([len(text) for text in texts], device=tokens_BT.device)
+        words_BTW: Tensor = self.model.get_input_embeddings()(tokens_BT)
+        return words_BTW, torch.arange(tokens_BT.shape[1], device=tokens_BT.device) < counts_B[:, None]
+
+    def read(self, words_BQW: Tensor, is_word_BQ: Tensor) -> Before:
+        """Questions by their embeddings, padded behind."""
+        with self.device.autocast():
+            read = self.model.get_decoder()(inputs_embeds=words_BQW, use_cache=True).past_key_values
+        return Before([(layer.keys, layer.values) for layer in read.layers], is_word_BQ.sum(dim=1))
+
+    def known(self, questions: Sequence[Sequence[int]]) -> Before:
+        """Questions by their tokens, of which those that came before are not read again."""
+        return self.read(*self.embedded(questions)) if len(self.updates) else self._kept.before(questions)
 
     def words(self, rows: Rows) -> Tensor:
         """words_BTW: the embeddings of what is read."""
         words_BTW: Tensor = self.model.get_input_embeddings()(rows.tokens_BT)
         return words_BTW
 
-    def log_likelihoods(self, soft_BKW: Tensor, words_BTW: Tensor, rows: Rows) -> Tensor:
-        """log_chances_F of each answer, behind its soft prompt and its question: the sum over its tokens.
+    def log_likelihoods(self, soft_BKW: Tensor, words_BTW: Tensor, rows: Rows, before: Before | None = None) -> Tensor:
+        """log_chances_F of each answer, behind what is before, its soft prompt and its words: the sum over its tokens.
 
         The sum, and not the mean of a token: it is the logarithm of the answer's probability, which training raises; a
         mean prefers long titles, whose later tokens follow from the first.
@@ -80,13 +106,33 @@ class Language:
         with self.device.autocast():
             states_BSW = self.model.get_decoder()(
                 inputs_embeds=inputs_BSW,
-                attention_mask=rows.sees(tokens),
-                position_ids=rows.positions(tokens),
-                use_cache=False,
+                attention_mask=rows.sees(tokens, before),
+                position_ids=rows.positions(tokens, before),
+                past_key_values=None if before is None else DynamicCache(before.layers),
+                use_cache=before is not None,
             ).last_hidden_state
             logits_PV = self.model.get_output_embeddings()(states_BSW[rows.rows_P, tokens + rows.columns_P]).float()
         log_chances_A = logits_PV[rows.point_A, rows.target_A] - logits_PV.logsumexp(dim=-1)[rows.point_A]
         return log_chances_A.new_zeros(rows.n_answers).index_add(0, rows.answer_A, log_chances_A)
+
+    @torch.no_grad()
+    def priors(self, answers: Sequence[Sequence[int]]) -> Tensor:
+        """log_chances_F of answers behind the cue alone, by the weights without any update: what their words weigh,
+        whatever is asked."""
+        asked = [tuple(answer) for answer in answers]
+        new = [one for one in dict.fromkeys(asked) if one not in self._priors]
+        for first in range(0, len(new), TOGETHER):
+            some = new[first : first + TOGETHER]
+            self._priors |= zip(some, self._plainly(laid_out([(self.cue, [one]) for one in some])), strict=True)
+        return torch.tensor([self._priors[one] for one in asked], device=self.device.name)
+
+    def _plainly(self, rows: Rows) -> list[float]:
+        rows = rows.to(self.device.name)
+        plain = Language(self._folder, self.device) if self._is_tuned else self  # what was added is no longer apart
+        words_BTW = plain.words(rows)
+        with nullcontext() if self.whole is None else self.whole.disable_adapter():
+            found: list[float] = plain.log_likelihoods(words_BTW[:, :0], words_BTW, rows).tolist()
+        return found
 
     def parts(self) -> dict[str, bytes]:
         """The files of the LoRA, none where there is none."""

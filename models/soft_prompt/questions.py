@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from string import ascii_uppercase
+from typing import Final
 
 from features.errors import InvalidInput
 from models.soft_prompt.tasks import DIMENSIONS, Dimension, Task
+
+CUE: Final = "\nAnswer:"  # between what is asked and its answer
 
 
 class Style(StrEnum):
     """How an answer is given, and scored by its likelihood."""
 
     WORDS = "words"  # the choice itself: what a small model can do
+    OPEN = "open"  # the same, without the choices being told before: a third of the tokens
     LETTERS = "letters"  # the letter before it
 
 
@@ -50,22 +54,22 @@ class Question:
 
 
 def rendered(question: Question, style: Style | str) -> tuple[str, tuple[str, ...]]:
-    """(prompt, the answer of each choice) in plain text; an answer follows its prompt with nothing in between.
+    """(prompt, the answer of each choice) in plain text; between an answer and its prompt there is the cue alone.
 
-    The choices are told in either style: which of them a user likes best is not to be said without them.
+    In an open question the choices are told by nothing but their own likelihoods.
     """
     return put(question.text, question.choices, style)
 
 
 def put(text: str, choices: Sequence[str], style: Style | str) -> tuple[str, tuple[str, ...]]:
     """The same of a text and its choices, of which there may be none. Raises InvalidInput for more than letters."""
-    if Style(style) is Style.WORDS:
-        told = "".join(f"- {choice}\n" for choice in choices)
-        return f"{text}\n{told}Answer:", tuple(f" {choice}" for choice in choices)
-    letters = ascii_uppercase[: len(choices)]
-    if len(letters) < len(choices):
-        raise InvalidInput(
-            "choices", f"{len(choices)} were given; they are answered by letters, of which {len(letters)}"
-        )
-    told = "".join(f"{letter}. {choice}\n" for letter, choice in zip(letters, choices, strict=True))
-    return f"{text}\n{told}Answer:", tuple(f" {letter}" for letter in letters)
+    if Style(style) is Style.LETTERS:
+        letters = ascii_uppercase[: len(choices)]
+        if len(letters) < len(choices):
+            raise InvalidInput(
+                "choices", f"{len(choices)} were given; they are answered by letters, of which {len(letters)}"
+            )
+        told = "".join(f"\n{letter}. {choice}" for letter, choice in zip(letters, choices, strict=True))
+        return text + told, tuple(f" {letter}" for letter in letters)
+    told = "" if Style(style) is Style.OPEN else "".join(f"\n- {choice}" for choice in choices)
+    return text + told, tuple(f" {choice}" for choice in choices)

@@ -1,9 +1,9 @@
 """Answers of a language model behind a user's soft prompt, laid out as it was trained: the choice that is likeliest, or
 words of the model's own, the likeliest token of each place.
 
-    [soft prompt][question, choices, "Answer:"][answer]
+    [question, choices, "Answer:"][soft prompt][answer]
 
-Shapes: K vectors of a prompt, W of the language model's embeddings, S = K + tokens of the question.
+Shapes: K vectors of a prompt, W of the language model's embeddings.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DynamicCache
 
 from models.language.generator import Completion, IsWanted, always
 from models.soft_prompt.layout import laid_out
@@ -21,7 +22,7 @@ from models.soft_prompt.trained import TOKENS, Aligned
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """prompt: what is read behind the soft prompt. answers: one of which is wanted; of none, the model's own words.
+    """prompt: what is read before the soft prompt. answers: one of which is wanted; of none, the model's own words.
     Both as `put` (models/soft_prompt/questions.py) gives them."""
 
     aligned: Aligned
@@ -32,10 +33,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply(Completion):
-    """input_tokens: of the words alone. log_likelihoods: of the answers, in their order; of which `text` is the
-    likeliest."""
+    """input_tokens: of the words alone. lifts: of the answers, in their order (Aligned.lifts); of which `text` has
+    the greatest."""
 
-    log_likelihoods: tuple[float, ...] = ()
+    lifts: tuple[float, ...] = ()
 
 
 def replies(asks: Sequence[Ask], most: int, is_wanted: IsWanted = always) -> list[Reply]:
@@ -54,12 +55,13 @@ def replies(asks: Sequence[Ask], most: int, is_wanted: IsWanted = always) -> lis
 def _chosen(ask: Ask) -> Reply:
     language, tokens = ask.aligned.language, len(ask.soft_KW)
     question, answers = language.asked(ask.prompt, ask.answers, tokens)
+    before = ask.aligned.before([question])
     soft_BKW = torch.from_numpy(ask.soft_KW[None]).to(language.device.name)
     found: list[float] = []
     for some in _parts(answers):
-        rows = laid_out([(question, some)]).to(language.device.name)
-        words_BTW = ask.aligned.adapter.reworded(language.words(rows), rows.words())
-        found += language.log_likelihoods(soft_BKW, words_BTW, rows).tolist()
+        rows = laid_out([((), some)]).to(language.device.name)
+        chances_F = language.log_likelihoods(soft_BKW, language.words(rows), rows, before)
+        found += (chances_F - language.priors(some)).tolist()
     best = int(np.argmax(found))
     return Reply(ask.answers[best].strip(), len(question), len(answers[best]), True, tuple(found))
 
@@ -80,12 +82,10 @@ def _parts(answers: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
 def _written(ask: Ask, most: int, is_wanted: Callable[[], bool]) -> Reply:
     language = ask.aligned.language
     question, _ = language.asked(ask.prompt, [" "], len(ask.soft_KW) + most)
-    rows = laid_out([(question, [[0]])]).to(language.device.name)
-    words_BTW = ask.aligned.adapter.reworded(language.words(rows), rows.words())
-    soft_BKW = torch.from_numpy(ask.soft_KW[None]).to(words_BTW)
-    given = {"inputs_embeds": torch.cat((soft_BKW, words_BTW), dim=1)}
+    soft_BKW = torch.from_numpy(ask.soft_KW[None]).to(language.model.get_input_embeddings().weight)
+    given = {"inputs_embeds": soft_BKW}
     written: list[int] = []
-    is_finished, cache = False, None
+    is_finished, cache = False, DynamicCache(ask.aligned.before([question]).layers)
     while len(written) < most and is_wanted():
         with language.device.autocast():
             said = language.model(**given, past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -94,5 +94,5 @@ def _written(ask: Ask, most: int, is_wanted: Callable[[], bool]) -> Reply:
             is_finished = True
             break
         written.append(token)
-        given = {"input_ids": torch.tensor([[token]], device=words_BTW.device)}
+        given = {"input_ids": torch.tensor([[token]], device=soft_BKW.device)}
     return Reply(language.tokens.text(written), len(question), len(written), is_finished)

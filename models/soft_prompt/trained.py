@@ -26,7 +26,7 @@ from models.kept import load_parts, save_parts
 from models.language.adapters import base_digest
 from models.soft_prompt.config import SoftPromptConfig, configured
 from models.soft_prompt.language import Language
-from models.soft_prompt.layout import Asked, laid_out
+from models.soft_prompt.layout import Asked, Before, laid_out
 from models.soft_prompt.prompter import Prompter, Words
 from models.soft_prompt.questions import Question, rendered
 from models.soft_prompt.reading import Past
@@ -52,12 +52,32 @@ class Aligned:
         self.adapter, self.reader = self.prompter.adapter, self.prompter.reader
         self.weights = self.prompter.weights  # the language model's updates are kept by themselves
 
+    def lifts(self, pasts: Sequence[Past], asked: Sequence[Asked]) -> Tensor:
+        """lifts_F: how much likelier each answer is, in its logarithm, than behind the cue alone. Choices are compared
+        by it: by likelihood alone short and common words win, whatever is asked (Holtzman et al., "Surface form
+        competition", EMNLP 2021, domain conditional PMI)."""
+        return self.log_likelihoods(pasts, asked) - self.language.priors(
+            [one for _, answers in asked for one in answers]
+        )
+
     def log_likelihoods(self, pasts: Sequence[Past], asked: Sequence[Asked]) -> Tensor:
         """log_chances_F of the answers to the questions, each behind the soft prompt of its user's past."""
-        rows = laid_out(asked).to(self.language.device.name)
-        words_BTW, is_word_BT = self.language.words(rows), rows.words()
-        soft_BKW = self.prompter.soft(pasts, (words_BTW, is_word_BT))
-        return self.language.log_likelihoods(soft_BKW, self.adapter.reworded(words_BTW, is_word_BT), rows)
+        language = self.language
+        if not self.config.tokens:
+            rows = laid_out(asked).to(language.device.name)
+            words_BTW = language.words(rows)
+            return language.log_likelihoods(words_BTW[:, :0], words_BTW, rows)
+        questions = [words for words, _ in asked]
+        rows = laid_out([((), answers) for _, answers in asked]).to(language.device.name)
+        soft_BKW = self.prompter.soft(pasts, language.embedded(questions))
+        return language.log_likelihoods(soft_BKW, language.words(rows), rows, self.before(questions))
+
+    def before(self, questions: Sequence[Sequence[int]]) -> Before:
+        """The questions, in tokens, as they are read before a soft prompt."""
+        if self.adapter.update is None:
+            return self.language.known(questions)
+        words_BQW, is_word_BQ = self.language.embedded(questions)
+        return self.language.read(self.adapter.reworded(words_BQW, is_word_BQ), is_word_BQ)
 
     def prompts(self, pasts: Sequence[Past], texts: Sequence[str] | None = None) -> NDArray[np.float32]:
         """soft_NKW of users by their pasts. texts: what is asked of each, which an "instructed" prompt hangs on.
@@ -68,7 +88,7 @@ class Aligned:
 
     @torch.inference_mode()
     def scores(self, questions: Sequence[Question], pasts: Sequence[Past]) -> NDArray[np.float32]:
-        """scores_NC: the log-likelihood of each choice, as words or as its letter, by the configuration's style.
+        """scores_NC: the lift of each choice, as words or as its letter, by the configuration's style.
 
         Raises InvalidInput for questions of different numbers of choices, or too long.
         """
@@ -81,8 +101,8 @@ class Aligned:
         while order:
             count = max(1, sum(sizes[place] * (rank + 1) <= TOKENS for rank, place in enumerate(order)))
             some, order = order[:count], order[count:]
-            log_chances_F = self.log_likelihoods([pasts[place] for place in some], [asked[place] for place in some])
-            found |= zip(some, log_chances_F.view(len(some), -1).cpu().numpy(), strict=True)
+            lifts_F = self.lifts([pasts[place] for place in some], [asked[place] for place in some])
+            found |= zip(some, lifts_F.view(len(some), -1).cpu().numpy(), strict=True)
         return np.array([found[place] for place in range(len(asked))], np.float32)
 
     def asked(self, question: Question) -> Asked:
@@ -92,9 +112,8 @@ class Aligned:
     @torch.inference_mode()
     def _words(self, texts: Sequence[str]) -> Words:
         """(words_BTW, is_word_BT) of texts."""
-        asked = [self.language.asked(text, ["."], self.config.tokens)[0] for text in texts]  # with room for an answer
-        rows = laid_out([(tokens, [[0]]) for tokens in asked]).to(self.language.device.name)
-        return self.language.words(rows), rows.words()
+        asked = [self.language.asked(text, ["."], self.config.tokens) for text in texts]  # with room for an answer
+        return self.language.embedded([words for words, _ in asked])
 
     @property
     def version(self) -> str:

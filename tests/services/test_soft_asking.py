@@ -48,25 +48,23 @@ def asked(app: Running, user: str, **body: Any) -> dict[str, Any]:
 
 
 def expected(aligned: Aligned, rows: list[int], prompt: str, answers: list[str]) -> np.ndarray:
-    """Log-likelihoods by the trained model's own way."""
+    """Lifts by the trained model's own way."""
     with torch.no_grad():
-        found = aligned.log_likelihoods([Past(np.array(rows))], [aligned.language.asked(prompt, answers, 2)])
+        found = aligned.lifts([Past(np.array(rows))], [aligned.language.asked(prompt, answers, 2)])
     return found.numpy()
 
 
 def test_of_choices_the_likeliest_is_the_answer(asking: Running, aligned: Aligned) -> None:
     body = {"task": "tagging", "input": "likes what", "choices": CHOICES}
     answer = asked(asking, "ann", **body)
-    prompt = "likes what\n- war\n- love\n- space\nAnswer:"
+    prompt = "likes what"
     chances = expected(aligned, [3, 4], prompt, [f" {choice}" for choice in CHOICES])
     order = np.argsort(-chances)
     assert [one["choice"] for one in answer["choices"]] == [CHOICES[place] for place in order]
-    np.testing.assert_allclose(
-        [one["log_likelihood"] for one in answer["choices"]], chances[order], rtol=1e-2, atol=1e-2
-    )
+    np.testing.assert_allclose([one["lift"] for one in answer["choices"]], chances[order], rtol=1e-2, atol=1e-2)
     assert answer["answer"] == CHOICES[order[0]]
     assert answer["tokens"]["soft"] == 2
-    assert answer["tokens"]["input"] == len(aligned.language.tokens.plain(prompt))
+    assert answer["tokens"]["input"] == len(aligned.language.tokens.plain(prompt)) + len(aligned.language.cue)
     assert answer["base_model"] == {"name": "SmolLM2-135M-Instruct", "sha256": aligned.language.digest}
     told = asking.client.get("/v1/users/ann/soft-prompt").json()
     assert (answer["model"], answer["as_of"]) == (told["model"], told["as_of"])
@@ -96,7 +94,7 @@ def test_whoever_joins_the_vectors_with_the_words_embeddings_reads_the_same(aski
     model, words = aligned.language.model, aligned.language.tokens.plain("likes what\nAnswer:")
     embed = model.get_input_embeddings()
     with torch.inference_mode():
-        joined_SW = torch.cat([soft_KW.to(embed.weight.dtype), embed(torch.tensor(words))])
+        joined_SW = torch.cat([embed(torch.tensor(words)), soft_KW.to(embed.weight.dtype)])
         mask_1S = torch.ones(1, len(joined_SW), dtype=torch.int64)
         said = model.generate(inputs_embeds=joined_SW[None], attention_mask=mask_1S, max_new_tokens=3, do_sample=False)
     assert asked(asking, "ann", input="likes what", tokens=3)["answer"] == shown(aligned.language.tokens.text(said[0]))
@@ -151,9 +149,9 @@ def test_an_instructed_soft_prompt_is_made_for_the_question(own_home: Path, redi
     with running(Settings(home=own_home, redis_url=redis_url, tenant="soft-instructed")) as app:
         app.send([event("ann", "i3", NOW - 9), event("ann", "i4", NOW - 8)])
         answer = asked(app, "ann", task="tagging", input="likes what", choices=CHOICES)
-        prompt = "likes what\n- war\n- love\n- space\nAnswer:"
+        prompt = "likes what"
         chances = expected(aligned, [3, 4], prompt, [f" {choice}" for choice in CHOICES])
-        found = {one["choice"]: one["log_likelihood"] for one in answer["choices"]}
+        found = {one["choice"]: one["lift"] for one in answer["choices"]}
         np.testing.assert_allclose([found[choice] for choice in CHOICES], chances, rtol=2e-2, atol=2e-2)
 
 

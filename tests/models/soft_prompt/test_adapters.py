@@ -69,8 +69,7 @@ def test_a_user_without_events_has_a_prompt_of_numbers(kind: str) -> None:
 
 def test_linear_is_a_linear_map_of_the_mean_state_brought_to_length() -> None:
     adapter, (states, is_event, words, is_word) = made("linear"), given()
-    normed = torch.nn.functional.layer_norm(states[1, :3], (D,))
-    out = adapter.out.weight @ normed.mean(dim=0) + adapter.out.bias
+    out = adapter.out.weight @ states[1, :3].mean(dim=0) + adapter.out.bias
     torch.testing.assert_close(adapter(states, is_event, words, is_word)[1, 0], 3 * out / out.norm())
 
 
@@ -132,3 +131,22 @@ def test_an_update_of_words_is_of_low_rank_and_counts_from_the_end() -> None:
     assert (added[3:] != 0).any(dim=-1).all()
     shorter = update(torch.tensor([[True, True, False]]))[0]
     torch.testing.assert_close(shorter[:2], added[-2:])
+
+
+@pytest.mark.parametrize("kind", ["linear", "query"])
+def test_what_states_have_in_common_is_taken_out_and_what_users_differ_by_is_made_even(kind: str) -> None:
+    """Of states that are alike but for one small direction, that direction is most of what is left."""
+    torch.manual_seed(0)
+    adapter = made(kind)
+    own = torch.randn(300, 1, 1) * torch.tensor([5.0] + [1.0] * (D - 1)) * 0.01
+    states = 50 + own * torch.randn(300, 1, D)
+    adapter.settle(states, torch.ones(300, 1, dtype=torch.bool))
+    evened = adapter.even(states)[:, 0]
+    torch.testing.assert_close(evened.mean(dim=0), torch.zeros(D), rtol=0, atol=1e-2)
+    spread = evened.var(dim=0)
+    assert spread.max() < 1.01
+    assert spread.min() > 0.1
+    assert states.var(dim=0).max() / states.var(dim=0).min() > 10
+    again = made(kind)
+    again.load_state_dict(adapter.state_dict())
+    torch.testing.assert_close(again.even(states), adapter.even(states))

@@ -14,7 +14,7 @@ from toy_llama import toy_llama
 from toy_sequences import CPU
 
 from features.errors import InvalidInput
-from models.soft_prompt.aligning import align, batches, groups, loss_of, right
+from models.soft_prompt.aligning import align, groups, loss_of, right
 from models.soft_prompt.config import SoftPromptConfig, configured
 from models.soft_prompt.data import load_data, save_data
 from models.soft_prompt.language import Language
@@ -97,17 +97,6 @@ def test_a_language_model_is_tuned_without_an_adapter(folder: Path) -> None:
     aligned = align(DATA, folder, config, device=CPU)
     assert aligned.prompts(pasts_of(DATA.events, DATA.validation)).shape == (len(DATA.validation), 0, 32)
     assert any(name.endswith(".safetensors") for name in aligned.language.parts())
-
-
-def test_every_question_is_asked_before_one_is_asked_again(folder: Path) -> None:
-    config = quick(batch=7, every=5, steps=17)
-    aligned = Aligned(config, DATA.encoder, Language(folder, CPU))
-    rounds = [list(batches(aligned, DATA.questions, number, 0)) for number in range(4)]
-    assert [len(one) for one in rounds] == [5, 5, 5, 2]
-    asked = [question.user for one in rounds for batch in one for question, _ in batch]
-    counts = np.bincount(asked, minlength=len(DATA.questions))
-    assert counts.sum() == 17 * 7
-    assert set(counts) == {1, 2}
 
 
 @pytest.mark.usefixtures("one_thread")

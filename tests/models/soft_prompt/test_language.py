@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -86,15 +87,13 @@ def test_nothing_before_an_answer_hangs_on_it(folder: Path) -> None:
         rows = laid_out([language.asked("likes what", [answer], 2)])
         inputs = torch.cat((softs(1, language), language.words(rows)), dim=1)
         read = language.model.get_decoder()(inputs_embeds=inputs).last_hidden_state
-        states.append(read[0, : 2 + int(rows.words().sum())])
+        states.append(read[0, : 2 + int((rows.parts_BT == 0).sum())])
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=1e-5)
 
 
 def test_the_last_token_of_an_answer_is_never_read(folder: Path) -> None:
-    language = Language(folder, CPU)
     one, other = (laid_out([([5, 6], [[7, 8, last]])]).tokens_BT.tolist() for last in (9, 10))
     assert one == other == [[5, 6, 7, 8]]
-    assert language.asked("likes", [" war"], 1)[1][0][-1] == language.tokens.end
 
 
 def test_a_new_lora_changes_nothing_and_a_trained_one_is_added(folder: Path, tmp_path: Path) -> None:
@@ -132,3 +131,45 @@ def test_what_the_model_cannot_read_is_refused(folder: Path, tmp_path: Path) -> 
             language.asked(prompt, answers, 1)
     with pytest.raises(WeightsRefused):
         Language(tmp_path / "nowhere", CPU)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_a_question_that_stands_before_scores_as_one_text_with_the_soft_prompt(folder: Path, tokens: int) -> None:
+    """By transformers' own forward over [question][soft prompt][answer], an answer a call."""
+    language = Language(folder, CPU)
+    asked, soft = asked_of(language), softs(2, language, tokens)
+    rows = laid_out([((), answers) for _, answers in asked])
+    found = language.log_likelihoods(soft, language.words(rows), rows, language.known([words for words, _ in asked]))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    embed, wanted = model.get_input_embeddings(), []
+    for row, (question, answers) in enumerate(asked):
+        for answer in answers:
+            parts = (embed(torch.tensor([question])), soft[row : row + 1], embed(torch.tensor([answer])))
+            chances = model(inputs_embeds=torch.cat(parts, dim=1)).logits[0].log_softmax(dim=-1)
+            behind = chances[len(question) + tokens - 1 : -1]
+            wanted.append(float(behind.gather(1, torch.tensor(answer)[:, None]).sum()))
+    torch.testing.assert_close(found, torch.tensor(wanted), rtol=1e-5, atol=1e-4)
+
+
+def test_an_answer_weighs_as_much_behind_the_cue_with_a_lora_beside_it_or_in_it(folder: Path, tmp_path: Path) -> None:
+    tuned = Language(folder, CPU, rank=2)
+    answers = [answer for _, some in asked_of(tuned) for answer in some]
+    frozen = Language(folder, CPU).priors(answers)
+    with torch.no_grad():
+        for update in tuned.updates:
+            update.add_(0.05)
+    for name, part in tuned.parts().items():
+        (tmp_path / name).write_bytes(part)
+    for language in (tuned, Language(folder, CPU, lora=tmp_path)):
+        torch.testing.assert_close(language.priors(answers), frozen)
+    assert frozen.tolist() == pytest.approx([float(scored_alone(folder, answer)) for answer in answers], abs=1e-4)
+
+
+@torch.no_grad()
+def scored_alone(folder: Path, answer: Sequence[int]) -> float:
+    """Behind "\\nAnswer:", by transformers' own forward."""
+    language = Language(folder, CPU)
+    cue = language.tokens.plain("\nAnswer:")
+    chances = language.model(torch.tensor([[*cue, *answer]])).logits[0].log_softmax(dim=-1)[len(cue) - 1 : -1]
+    return float(chances.gather(1, torch.tensor(answer)[:, None]).sum())

@@ -1,6 +1,7 @@
 """Answers behind a soft prompt: the likeliest choice, and the likeliest words, as training laid them out."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_choices_are_scored_as_in_training(folder: Path, more: dict[str, object]
     ]
     scores = aligned.scores(DATA.questions, PASTS)
     for question, reply, expected in zip(DATA.questions, replies(asks, 1), scores, strict=True):
-        np.testing.assert_allclose(reply.log_likelihoods, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(reply.lifts, expected, rtol=1e-4, atol=1e-4)
         best = int(expected.argmax())
         assert reply.text == ("ABCD"[best] if "style" in more else question.choices[best])
         assert reply.is_finished
@@ -56,15 +57,15 @@ def test_words_are_the_likeliest_token_after_token(folder: Path, kind: str) -> N
     aligned = new(folder, kind=kind)
     language = aligned.language
     prompt, answers = put("likes what", (), "words")
-    assert (prompt, answers) == ("likes what\nAnswer:", ())
+    assert (prompt, answers) == ("likes what", ())
     soft = aligned.prompts(PASTS[:3])
     embed = language.model.get_input_embeddings()
     for soft_KW, reply in zip(soft, replies([Ask(aligned, one, prompt) for one in soft], 6), strict=True):
         tokens = language.tokens.plain(prompt)
-        assert reply.input_tokens == len(tokens)
-        words = embed(torch.tensor([tokens]))
-        words = aligned.adapter.reworded(words, torch.ones(1, len(tokens), dtype=torch.bool))
-        told = torch.cat((torch.from_numpy(soft_KW[None]), words), dim=1)
+        assert reply.input_tokens == len(tokens) + len(language.cue)
+        words = embed(torch.tensor([tokens + language.cue]))
+        words = aligned.adapter.reworded(words, torch.ones(1, words.shape[1], dtype=torch.bool))
+        told = torch.cat((words, torch.from_numpy(soft_KW[None])), dim=1)
         written: list[int] = []
         with torch.no_grad():
             for _ in range(6):
@@ -84,7 +85,7 @@ def test_users_are_answered_by_their_own_prompts(folder: Path) -> None:
     together = replies([Ask(aligned, one, prompt, answers) for one in soft], 1)
     alone = [replies([Ask(aligned, one, prompt, answers)], 1)[0] for one in soft]
     assert together == alone
-    assert len({reply.log_likelihoods for reply in together}) == 4
+    assert len({reply.lifts for reply in together}) == 4
 
 
 @pytest.mark.parametrize("tokens", [1, 9])
@@ -98,9 +99,9 @@ def test_many_choices_are_scored_a_part_at_a_time_to_the_same(
     read: list[int] = []
     likelihoods = Language.log_likelihoods
 
-    def counted(self: Language, soft_BKW: torch.Tensor, words_BTW: torch.Tensor, rows: Rows) -> torch.Tensor:
+    def counted(self: Language, soft: torch.Tensor, words: torch.Tensor, rows: Rows, *more: Any) -> torch.Tensor:
         read.append(len(rows.target_A))
-        return likelihoods(self, soft_BKW, words_BTW, rows)
+        return likelihoods(self, soft, words, rows, *more)
 
     monkeypatch.setattr(Language, "log_likelihoods", counted)
     monkeypatch.setattr(replying, "TOKENS", tokens)
@@ -111,7 +112,7 @@ def test_many_choices_are_scored_a_part_at_a_time_to_the_same(
     assert (parted.text, parted.input_tokens, parted.output_tokens) == (
         *(together.text, together.input_tokens, together.output_tokens),
     )
-    np.testing.assert_allclose(parted.log_likelihoods, together.log_likelihoods, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(parted.lifts, together.lifts, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_not_wanted_is_left(folder: Path) -> None:
@@ -123,7 +124,7 @@ def test_what_is_not_wanted_is_left(folder: Path) -> None:
         asked.append(place)
         return len(asked) <= 2
 
-    [reply] = replies([Ask(aligned, soft_KW, "likes what\nAnswer:")], 50, is_wanted)
+    [reply] = replies([Ask(aligned, soft_KW, "likes what")], 50, is_wanted)
     assert reply.output_tokens <= 2
     assert not (reply.is_finished and reply.output_tokens == 2)
 

@@ -69,7 +69,7 @@ def test_answers_never_appear_in_what_is_told(tokens: PlainTokens) -> None:
         known = past_of(replace(events, items_E=later_E), question.user, question.cut)
         other = replace(question, truth=(question.truth + 1) % len(question.choices))
         assert rendered(telling.before(other, known), "words") == asked
-        assert prompt.endswith("Answer:")
+        assert prompt.endswith("".join(f"\n- {choice}" for choice in question.choices))
         if question.task == "next-item":  # no user has an item twice
             assert f"{answers[question.truth].strip()} " not in telling.history(known)
 

@@ -57,9 +57,13 @@ def test_prompts_are_those_that_are_scored_with(folder: Path, monkeypatch: pytes
     assert soft.dtype == np.float32
     monkeypatch.setattr(prompter, "USERS", 5)
     np.testing.assert_allclose(aligned.prompts(PASTS), soft, rtol=1e-5, atol=1e-5)
-    rows = laid_out([aligned.asked(one) for one in DATA.questions])
+    language = aligned.language
+    asked = [aligned.asked(one) for one in DATA.questions]
+    rows = laid_out([((), answers) for _, answers in asked])
     with torch.no_grad():
-        scores = aligned.language.log_likelihoods(torch.from_numpy(soft), aligned.language.words(rows), rows)
+        before = language.read(*language.embedded([words for words, _ in asked]))
+        scores = language.log_likelihoods(torch.from_numpy(soft), language.words(rows), rows, before)
+        scores -= language.priors([answer for _, answers in asked for answer in answers])
     np.testing.assert_allclose(scores.view(len(PASTS), -1), aligned.scores(DATA.questions, PASTS), rtol=1e-4, atol=1e-4)
 
 

@@ -1,0 +1,102 @@
+"""Which questions a soft prompt is aligned by, in which order and in which company.
+
+Every task takes as much of the time as any other: four titles take as long as a dozen questions about categories.
+Within a task all questions are asked, in an order drawn anew, before one is asked again.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.soft_prompt.layout import Asked
+from models.soft_prompt.questions import Question
+from models.soft_prompt.tasks import Task
+from models.soft_prompt.trained import Aligned
+
+RIVALS: Final = 24  # tokens of choices that are contrasted with each other
+_SAMPLE: Final = 64  # questions of a task, by which what it takes is measured
+_WINDOW: Final = 16  # batches' worth of questions that are sorted by length together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """places_of: of each task, where its questions are. share_of: the part of the questions that are of it."""
+
+    aligned: Aligned
+    questions: Sequence[Question]
+    seed: int
+    places_of: Mapping[Task, NDArray[np.int64]]
+    share_of: Mapping[Task, float]
+
+    @classmethod
+    def of(cls, aligned: Aligned, questions: Sequence[Question], seed: int) -> Self:
+        places_of: dict[Task, list[int]] = {}
+        for place, question in enumerate(questions):
+            places_of.setdefault(question.task, []).append(place)
+        rng = np.random.default_rng(seed)
+        ease_of = {}
+        for task, places in places_of.items():
+            some = [contrasted(questions[place], aligned.asked(questions[place]), rng) for place in places[:_SAMPLE]]
+            ease_of[task] = 1 / np.mean([_read(aligned, asked) for _, asked in some])
+        whole = sum(ease_of.values())
+        return cls(
+            aligned,
+            questions,
+            seed,
+            {task: np.array(places, np.int64) for task, places in places_of.items()},
+            {task: float(ease / whole) for task, ease in ease_of.items()},
+        )
+
+    def batches(self, number: int) -> Iterator[list[tuple[Question, Asked]]]:
+        """Those of a round, each question with choices, of about one length together."""
+        config = self.aligned.config
+        before = number * config.every * config.batch
+        steps = min(config.every, config.steps - number * config.every)
+        rng = np.random.default_rng((self.seed, number))
+        places = np.concatenate([self._places(task, before, before + steps * config.batch) for task in self.places_of])
+        places = rng.permutation(places)[: steps * config.batch].tolist()
+        width = config.batch * _WINDOW
+        for begin in range(0, len(places), width):
+            chosen = (self.questions[place] for place in places[begin : begin + width])
+            some = [contrasted(question, self.aligned.asked(question), rng) for question in chosen]
+            some.sort(key=lambda one: _read(self.aligned, one[1]))
+            cut = [some[place : place + config.batch] for place in range(0, len(some), config.batch)]
+            yield from (cut[place] for place in rng.permutation(len(cut)))
+
+    def _places(self, task: Task, first: int, end: int) -> NDArray[np.int64]:
+        """The task's part of so many questions, rounded up."""
+        places, share = self.places_of[task], self.share_of[task]
+        own = np.arange(math.floor(first * share), math.ceil(end * share))
+        asked_before, order = divmod(own, len(places))
+        drawn = [
+            np.random.default_rng((self.seed, again, 1)).permutation(places)[order[asked_before == again]]
+            for again in np.unique(asked_before).tolist()
+        ]
+        return np.concatenate(drawn)
+
+
+def contrasted(question: Question, asked: Asked, rng: np.random.Generator) -> tuple[Question, Asked]:
+    """The question with the true choice and others, drawn, as many as have RIVALS tokens together, but one at least."""
+    words, answers = asked
+    kept, tokens = [question.truth], len(answers[question.truth])
+    for place in rng.permutation([place for place in range(len(answers)) if place != question.truth]).tolist():
+        tokens += len(answers[place])
+        if len(kept) > 1 and tokens > RIVALS:
+            break
+        kept.append(place)
+    kept.sort()
+    choices, ranks = ([of[place] for place in kept] for of in (question.choices, question.ranks))
+    fewer = replace(question, choices=tuple(choices), ranks=tuple(ranks), truth=kept.index(question.truth))
+    return fewer, (words, [answers[place] for place in kept])
+
+
+def _read(aligned: Aligned, asked: Asked) -> int:
+    """Tokens that are read for a question, and one for what it takes besides."""
+    words, answers = asked
+    behind = aligned.config.tokens + sum(len(answer) - 1 for answer in answers)
+    is_read_anew = not aligned.config.tokens or len(aligned.language.updates)
+    return 1 + behind + (len(words) if is_read_anew else 0)

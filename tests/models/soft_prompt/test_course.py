@@ -1,0 +1,71 @@
+"""Which questions are asked in a training, and in which company."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_favourites import favourites, quick
+from toy_llama import toy_llama
+from toy_sequences import CPU
+
+from models.soft_prompt.course import RIVALS, Course, contrasted
+from models.soft_prompt.language import Language
+from models.soft_prompt.tasks import Task
+from models.soft_prompt.trained import Aligned
+
+DATA = favourites()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_llama(tmp_path_factory.mktemp("llm") / "toy")
+
+
+def test_every_question_is_asked_before_one_is_asked_again(folder: Path) -> None:
+    course = Course.of(
+        Aligned(quick(batch=7, every=5, steps=17), DATA.encoder, Language(folder, CPU)), DATA.questions, 0
+    )
+    rounds = [list(course.batches(number)) for number in range(4)]
+    assert [len(one) for one in rounds] == [5, 5, 5, 2]
+    asked = [question.user for one in rounds for batch in one for question, _ in batch]
+    counts = np.bincount(asked, minlength=len(DATA.questions))
+    assert counts.sum() == 17 * 7
+    assert set(counts) == {1, 2}
+    again = [question.user for batch in course.batches(1) for question, _ in batch]
+    assert again == asked[35:70]
+
+
+def test_tasks_take_as_much_of_the_time_and_not_as_many_questions(folder: Path) -> None:
+    long = tuple(f" {name} war" * 4 for name in ("love", "jazz", "space", "war"))
+    titles = [replace(one, task=Task.NEXT_ITEM, choices=long[: len(one.choices)]) for one in DATA.questions]
+    aligned = Aligned(quick(batch=10, every=40, steps=40), DATA.encoder, Language(folder, CPU))
+    course = Course.of(aligned, [*DATA.questions, *titles], 0)
+    taken: Counter[Task] = Counter()
+    asked: Counter[Task] = Counter()
+    for batch in course.batches(0):
+        for question, (_, answers) in batch:
+            asked[question.task] += 1
+            taken[question.task] += 1 + aligned.config.tokens + sum(len(answer) - 1 for answer in answers)
+    (usual, usual_took), (titled, titled_took) = sorted(taken.items(), key=lambda one: asked[one[0]], reverse=True)
+    assert titled is Task.NEXT_ITEM
+    assert asked[usual] > 2 * asked[titled]
+    assert titled_took == pytest.approx(usual_took, rel=0.1)
+
+
+def test_of_long_choices_few_are_contrasted_and_the_true_one_always() -> None:
+    rng = np.random.default_rng(0)
+    question = replace(DATA.questions[0], choices=("a", "b", "c", "d"), truth=2, ranks=(3, 1, 0, 2))
+    short = [[place] for place in range(4)]
+    assert contrasted(question, ([9], short), rng) == (question, ([9], short))
+    others = set()
+    for _ in range(20):
+        fewer, (words, answers) = contrasted(question, ([9], [[place] * RIVALS for place in range(4)]), rng)
+        assert words == [9]
+        assert len(answers) == len(fewer.choices) == 2
+        assert fewer.choices[fewer.truth] == "c"
+        assert [question.choices[answer[0]] for answer in answers] == list(fewer.choices)
+        assert [question.ranks[answer[0]] for answer in answers] == list(fewer.ranks)
+        others |= {answer[0] for answer in answers}
+    assert others == {0, 1, 2, 3}
