@@ -86,25 +86,28 @@ def align(
     while state.epoch < rounds and not 0 < 60 * config.minutes <= state.seconds:
         torch.manual_seed(seed * 1_000_003 + state.epoch + 1)
         aligned.weights.train()
-        losses: list[Tensor] = []
-        for number, batch in enumerate(course.batches(state.epoch), state.epoch * config.every):
+        losses: list[float] = []
+        for number, lots in enumerate(course.steps(state.epoch), state.epoch * config.every):
             done = number / config.steps
             if config.minutes:
                 done = max(done, state.seconds / (60 * config.minutes))
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * scheduled(done)
-            pasts = pasts_of(data.events, [question for question, _ in batch])
-            loss = loss_of(aligned, pasts, batch)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            lost = 0.0
+            for lot in lots:
+                pasts = pasts_of(data.events, [question for question, _ in lot])
+                loss = loss_of(aligned, pasts, lot) * (len(lot) / config.batch)
+                loss.backward()
+                lost += loss.item()
             torch.nn.utils.clip_grad_norm_(learns.parameters(), CLIP)
             optimizer.step()
-            losses.append(loss.detach())
+            losses.append(lost)
             if done >= 1:
                 break
         aligned.weights.eval()
         accuracy = float(right(aligned, data.events, measured).mean())
-        state.add(learns, float(torch.stack(losses).mean()), None)
+        state.add(learns, float(np.mean(losses)), None)
         state.curves[_MEASURED].append(accuracy)
         state.curves.setdefault(_ASKED, []).append(len(losses) * config.batch)
         state.save(checkpoint, learns, optimizer)

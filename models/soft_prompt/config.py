@@ -11,6 +11,7 @@ from models.soft_prompt.questions import Style
 
 KINDS: Final = ("linear", "query", "instructed", "dept", "none")
 SOURCES: Final = ("user", "constant")
+LOT: Final = 16  # questions that are read together, of which a step takes several
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,12 @@ class SoftPromptConfig:
     rank: int = 8
     lora: int = 0
     tune_encoder: bool = False
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     words_rate: float = 1e-4
     encoder_rate: float = 1e-4
     lora_rate: float = 5e-4
     weight_decay: float = 0.01
-    batch: int = 24
+    batch: int = 64
     steps: int = 1000
     minutes: float = 0.0
     every: int = 50
@@ -75,10 +76,12 @@ class SoftPromptConfig:
                 raise InvalidInput(name, f"{getattr(self, name)} was given; it is at least 1")
         if self.hidden % self.heads:
             raise InvalidInput("heads", f"{self.hidden} hidden dimensions do not divide by {self.heads} heads")
-        for name in ("learning_rate", "words_rate", "encoder_rate", "lora_rate"):
+        for name in ("learning_rate", "warm_rate", "words_rate", "encoder_rate", "lora_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InvalidInput(name, f"{getattr(self, name)} was given; it is finite and above 0")
-        for name in ("lora", "minutes", "weight_decay"):
+        if self.batch > LOT and self.batch % LOT:
+            raise InvalidInput("batch", f"{self.batch} was given; above {LOT} it is a multiple of it")
+        for name in ("warm", "lora", "minutes", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInput(name, f"{getattr(self, name)} was given; it is finite and not negative")
         if not 0 <= self.contrast <= 1:
@@ -90,7 +93,7 @@ class SoftPromptConfig:
 
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "linear-1": {},
+    "linear-1": {"learning_rate": 1e-2},
     "query-4": {"kind": "query", "tokens": 4},
     "query-16": {"kind": "query", "tokens": 16},
     "instructed-4": {"kind": "instructed", "tokens": 4},

@@ -12,6 +12,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from models.soft_prompt.config import LOT
 from models.soft_prompt.layout import Asked
 from models.soft_prompt.questions import Question
 from models.soft_prompt.tasks import Task
@@ -19,7 +20,9 @@ from models.soft_prompt.trained import Aligned
 
 RIVALS: Final = 24  # tokens of choices that are contrasted with each other
 _SAMPLE: Final = 64  # questions of a task, by which what it takes is measured
-_WINDOW: Final = 16  # batches' worth of questions that are sorted by length together
+_WINDOW: Final = 16  # lots' worth of questions that are sorted by length together
+
+Lot = list[tuple[Question, Asked]]  # each question with choices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,21 +54,26 @@ class Course:
             {task: float(ease / whole) for task, ease in ease_of.items()},
         )
 
-    def batches(self, number: int) -> Iterator[list[tuple[Question, Asked]]]:
-        """Those of a round, each question with choices, of about one length together."""
+    def steps(self, number: int) -> Iterator[list[Lot]]:
+        """Those of a round. What is read together is of about one length, and so mostly of one task; a step takes
+        several such lots, for what one task teaches is noise to the others."""
         config = self.aligned.config
         before = number * config.every * config.batch
         steps = min(config.every, config.steps - number * config.every)
         rng = np.random.default_rng((self.seed, number))
         places = np.concatenate([self._places(task, before, before + steps * config.batch) for task in self.places_of])
         places = rng.permutation(places)[: steps * config.batch].tolist()
-        width = config.batch * _WINDOW
+        lot = min(config.batch, LOT)
+        width = lot * _WINDOW
+        lots: list[Lot] = []
         for begin in range(0, len(places), width):
             chosen = (self.questions[place] for place in places[begin : begin + width])
             some = [contrasted(question, self.aligned.asked(question), rng) for question in chosen]
             some.sort(key=lambda one: _read(self.aligned, one[1]))
-            cut = [some[place : place + config.batch] for place in range(0, len(some), config.batch)]
-            yield from (cut[place] for place in rng.permutation(len(cut)))
+            cut = [some[place : place + lot] for place in range(0, len(some), lot)]
+            lots += [cut[place] for place in rng.permutation(len(cut))]
+        each = config.batch // lot
+        yield from (lots[place : place + each] for place in range(0, len(lots), each))
 
     def _places(self, task: Task, first: int, end: int) -> NDArray[np.int64]:
         """The task's part of so many questions, rounded up."""

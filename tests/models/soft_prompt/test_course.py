@@ -23,18 +23,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_llama(tmp_path_factory.mktemp("llm") / "toy")
 
 
-def test_every_question_is_asked_before_one_is_asked_again(folder: Path) -> None:
-    course = Course.of(
-        Aligned(quick(batch=7, every=5, steps=17), DATA.encoder, Language(folder, CPU)), DATA.questions, 0
-    )
-    rounds = [list(course.batches(number)) for number in range(4)]
+@pytest.mark.parametrize(("batch", "lots"), [(7, 1), (32, 2)])
+def test_every_question_is_asked_before_one_is_asked_again(folder: Path, batch: int, lots: int) -> None:
+    aligned = Aligned(quick(batch=batch, every=5, steps=17), DATA.encoder, Language(folder, CPU))
+    course = Course.of(aligned, DATA.questions, 0)
+    rounds = [list(course.steps(number)) for number in range(4)]
     assert [len(one) for one in rounds] == [5, 5, 5, 2]
-    asked = [question.user for one in rounds for batch in one for question, _ in batch]
+    assert all([len(lot) for lot in step] == [batch // lots] * lots for one in rounds for step in one)
+    asked = [question.user for one in rounds for step in one for lot in step for question, _ in lot]
     counts = np.bincount(asked, minlength=len(DATA.questions))
-    assert counts.sum() == 17 * 7
-    assert set(counts) == {1, 2}
-    again = [question.user for batch in course.batches(1) for question, _ in batch]
-    assert again == asked[35:70]
+    assert counts.sum() == 17 * batch
+    assert counts.max() - counts.min() == 1
+    again = [question.user for step in course.steps(1) for lot in step for question, _ in lot]
+    assert again == asked[5 * batch : 10 * batch]
 
 
 def test_tasks_take_as_much_of_the_time_and_not_as_many_questions(folder: Path) -> None:
@@ -44,8 +45,8 @@ def test_tasks_take_as_much_of_the_time_and_not_as_many_questions(folder: Path) 
     course = Course.of(aligned, [*DATA.questions, *titles], 0)
     taken: Counter[Task] = Counter()
     asked: Counter[Task] = Counter()
-    for batch in course.batches(0):
-        for question, (_, answers) in batch:
+    for [lot] in course.steps(0):
+        for question, (_, answers) in lot:
             asked[question.task] += 1
             taken[question.task] += 1 + aligned.config.tokens + sum(len(answer) - 1 for answer in answers)
     (usual, usual_took), (titled, titled_took) = sorted(taken.items(), key=lambda one: asked[one[0]], reverse=True)
