@@ -92,6 +92,9 @@ class Evened(nn.Module):
     """States turned and stretched so that users differ by as much in every direction (PCA whitening): an encoder's are
     much alike, and what they have in common would be most of what is learned from."""
 
+    mean_D: Tensor
+    turn_DD: Tensor
+
     def __init__(self, dimensions: int) -> None:
         super().__init__()
         self.register_buffer("mean_D", torch.zeros(dimensions))

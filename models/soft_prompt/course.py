@@ -97,8 +97,12 @@ def contrasted(question: Question, asked: Asked, rng: np.random.Generator) -> tu
             break
         kept.append(place)
     kept.sort()
-    choices, ranks = ([of[place] for place in kept] for of in (question.choices, question.ranks))
-    fewer = replace(question, choices=tuple(choices), ranks=tuple(ranks), truth=kept.index(question.truth))
+    fewer = replace(
+        question,
+        choices=tuple(question.choices[place] for place in kept),
+        ranks=tuple(question.ranks[place] for place in kept),
+        truth=kept.index(question.truth),
+    )
     return fewer, (words, [answers[place] for place in kept])
 
 

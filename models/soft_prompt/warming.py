@@ -35,7 +35,7 @@ class _Answers:
 
     @classmethod
     def of(cls, aligned: Aligned, questions: Sequence[Question]) -> "_Answers":
-        tokens_of = {}
+        tokens_of: dict[str, Sequence[int]] = {}
         for question in questions:
             answers = aligned.asked(question)[1]
             tokens_of |= zip(question.choices, answers, strict=True)
