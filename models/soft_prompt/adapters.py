@@ -57,7 +57,7 @@ class Adapter(nn.Module):
         if isinstance(self.pool, Mean):
             pooled_BKH = self.even(self.pool(states_BLD, is_event_BL))
         else:
-            pooled_BKH = self.pool(self.even(states_BLD), is_event_BL, words_BTW.float(), is_word_BT)
+            pooled_BKH = self.pool(states_BLD, is_event_BL, words_BTW.float(), is_word_BT, self.even)
         return functional.normalize(self.out(pooled_BKH), dim=-1) * self.log_norms_K1.exp()
 
     @torch.no_grad()
@@ -120,8 +120,8 @@ class Mean(nn.Module):
 
 
 class Queries(nn.Module):
-    """Learned queries attend to states, and to one learned vector besides, so that there is something where there are
-    no events."""
+    """Learned queries attend to states, padded behind, and to one learned vector besides, so that there is something
+    where there are no events."""
 
     def __init__(self, config: SoftPromptConfig, dimensions: int, length: int, question: "Question | None") -> None:
         super().__init__()
@@ -138,35 +138,46 @@ class Queries(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(3))
         self.wide = nn.Sequential(nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
 
-    def forward(self, states_BLD: Tensor, is_event_BL: Tensor, words_BTW: Tensor, is_word_BT: Tensor) -> Tensor:
-        count = len(states_BLD)
-        asked_BKH = self.queries_KH.expand(count, -1, -1)
+    def forward(
+        self, states_BLD: Tensor, is_event_BL: Tensor, words_BTW: Tensor, is_word_BT: Tensor, even: "Evened"
+    ) -> Tensor:
+        """even: what states are to go through; it is done with what is read of them, and not with each."""
+        asked_BKH = self.queries_KH[None]  # of one row, unless a question changes them
         if self.question is not None:
             asked_BKH = asked_BKH + self.question(words_BTW, is_word_BT)
-        ago_BL = is_event_BL.sum(dim=1, keepdim=True) - is_event_BL.cumsum(dim=1)
-        events_BLH = self.read(states_BLD) + self.ago(ago_BL)
-        seen_BMH = torch.cat((self.nothing_H.expand(count, 1, -1), events_BLH), dim=1)
-        is_seen_BM = functional.pad(is_event_BL, (1, 0), value=True)
-        mixed_BKH = self._attended(self.ask(self.norms[0](asked_BKH)), seen_BMH, is_seen_BM)
+        counts_B1 = is_event_BL.sum(dim=1, keepdim=True)
+        ages_L = torch.arange(is_event_BL.shape[1], device=states_BLD.device)
+        places_BL1 = (counts_B1 - 1 - ages_L).clamp_min(0)[:, :, None]
+        newest_BLD = states_BLD.gather(1, places_BL1.expand_as(states_BLD))
+        mixed_BKH = self._attended(self.ask(self.norms[0](asked_BKH)), newest_BLD, ages_L < counts_B1, even)
         found_BKH = asked_BKH + self.mixed(mixed_BKH)
         found_BKH = found_BKH + self.wide(self.norms[1](found_BKH))
         return self.norms[2](found_BKH)
 
-    def _attended(self, asks_BKH: Tensor, seen_BMH: Tensor, is_seen_BM: Tensor) -> Tensor:
-        """mixed_BKH: attention of several heads, each with keys and values of its own, which are not made.
+    def _attended(self, asks_BKH: Tensor, newest_BLD: Tensor, is_event_BL: Tensor, even: "Evened") -> Tensor:
+        """mixed_BKH: attention of several heads to states from the newest, with keys and values that are not made.
 
-        A query's product with a key is that of the query, brought back through the key's weights, with what the key is
-        made of; and a mean of values is the value of a mean. Of few queries that is a fraction of the work. What a
-        key's bias adds is the same for everything that a query sees, and so weighs nothing.
+        An event is r + a, r what is read of its state, a linear map, and a what its age is read as; a key and a value
+        are maps of that. A query's product with a key is that of the query, brought back through the maps, with the
+        state and with the age; and a mean of values is the value of the means. Of few queries that is a fraction of
+        the work. What a key's bias adds is the same for everything that a query sees, and so weighs nothing.
         """
-        keys_AEH, values_AEH = self.keys_values.weight.view(2, self.heads, -1, seen_BMH.shape[-1])
+        size = asks_BKH.shape[-1]
+        keys_AEH, values_AEH = self.keys_values.weight.view(2, self.heads, -1, size)
+        read_DH = even.turn_DD @ self.read.weight.T
+        bias_H = self.read.bias - even.mean_D @ read_DH
+        ago_LH = self.ago.weight[: newest_BLD.shape[1]] + bias_H
         asks_BKAE = asks_BKH.unflatten(-1, (self.heads, -1))
         sought_BXH = torch.einsum("bkae,aeh->bkah", asks_BKAE, keys_AEH).flatten(1, 2) * asks_BKAE.shape[-1] ** -0.5
-        scores_BXM = sought_BXH @ seen_BMH.transpose(1, 2)
-        weights_BXM = scores_BXM.masked_fill(~is_seen_BM[:, None], -torch.inf).softmax(dim=-1)
-        found_BKAH = (weights_BXM @ seen_BMH).unflatten(1, (-1, self.heads))
-        bias_H = self.keys_values.bias.chunk(2)[1]
-        return torch.einsum("bkah,aeh->bkae", found_BKAH, values_AEH).flatten(2) + bias_H
+        scores_BXL = (newest_BLD @ (sought_BXH @ read_DH.T).transpose(1, 2)).transpose(1, 2) + sought_BXH @ ago_LH.T
+        scores_BXL = scores_BXL.masked_fill(~is_event_BL[:, None], -torch.inf)
+        nothing_BX1 = (sought_BXH @ self.nothing_H)[:, :, None].expand(len(newest_BLD), -1, -1)
+        weights_BXM = torch.cat((nothing_BX1, scores_BXL), dim=2).softmax(dim=-1)
+        weight_BX1, weights_BXL = weights_BXM.split([1, weights_BXM.shape[2] - 1], dim=2)
+        found_BXH = weight_BX1 * self.nothing_H + weights_BXL @ newest_BLD @ read_DH + weights_BXL @ ago_LH
+        found_BKAH = found_BXH.unflatten(1, (-1, self.heads))
+        value_H = self.keys_values.bias.chunk(2)[1]
+        return torch.einsum("bkah,aeh->bkae", found_BKAH, values_AEH).flatten(2) + value_H
 
 
 class Question(nn.Module):

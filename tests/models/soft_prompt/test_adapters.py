@@ -83,24 +83,35 @@ def test_linear_knows_no_order_and_queries_do() -> None:
 
 
 def test_attention_is_that_of_keys_and_values_which_are_not_made() -> None:
-    queries = made("query").pool
+    adapter = made("query")
+    adapter.settle(10 * torch.randn(B, L, D) + 3, torch.ones(B, L, dtype=torch.bool))
+    queries, even = adapter.pool, adapter.even
     torch.nn.init.normal_(queries.keys_values.bias)
     size, heads = queries.queries_KH.shape[1], queries.heads
-    asks, seen, is_seen = torch.randn(B, 4, size), torch.randn(B, L, size), given()[1]
+    asks, states, is_event = torch.randn(B, 4, size), torch.randn(B, L, D), given()[1]
+    events = queries.read(even(states)) + queries.ago.weight[:L]
+    seen = torch.cat((queries.nothing_H.expand(B, 1, -1), events), dim=1)
     keys, values = queries.keys_values(seen).chunk(2, dim=-1)
     split = [one.unflatten(-1, (heads, -1)).transpose(1, 2) for one in (asks, keys, values)]
+    is_seen = torch.nn.functional.pad(is_event, (1, 0), value=True)
     whole = torch.nn.functional.scaled_dot_product_attention(*split, attn_mask=is_seen[:, None, None])
-    found = queries._attended(asks, seen, is_seen)
+    found = queries._attended(asks, states, is_event, even)
     torch.testing.assert_close(found, whole.transpose(1, 2).flatten(2), rtol=1e-4, atol=1e-5)
 
 
 def test_queries_count_from_the_newest_event() -> None:
-    """A state four events ago is read alike, whatever was before."""
-    adapter, (states, is_event, *words) = made("query"), given()
-    ago: list[torch.Tensor] = []
-    adapter.pool.ago.register_forward_hook(lambda module, inputs, outputs: ago.append(inputs[0]))
-    adapter(states, is_event, *words)
-    assert ago[0][is_event].tolist() == [0, 2, 1, 0, 4, 3, 2, 1, 0]
+    """What a state of two events ago is read as matters to those who have so many, wherever theirs stand."""
+    adapter, inputs = made("query"), given()
+    before = adapter(*inputs)
+    counts = inputs[1].sum(dim=1).tolist()
+    for age in range(L):
+        with torch.no_grad():
+            adapter.pool.ago.weight[age] += 1
+        after = adapter(*inputs)
+        changed = [not torch.allclose(one, other, atol=1e-6) for one, other in zip(before, after, strict=True)]
+        assert changed == [count > age for count in counts]
+        with torch.no_grad():
+            adapter.pool.ago.weight[age] -= 1
 
 
 @pytest.mark.parametrize(("kind", "hangs"), [("query", False), ("instructed", True), ("dept", False)])
