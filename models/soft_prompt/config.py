@@ -51,7 +51,7 @@ class SoftPromptConfig:
     encoder_rate: float = 1e-4
     lora_rate: float = 5e-4
     weight_decay: float = 0.01
-    batch: int = 64
+    batch: int = 32
     steps: int = 1000
     minutes: float = 0.0
     every: int = 50
@@ -93,7 +93,7 @@ class SoftPromptConfig:
 
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "linear-1": {"learning_rate": 1e-2},
+    "linear-1": {"learning_rate": 5e-3},
     "query-4": {"kind": "query", "tokens": 4},
     "query-16": {"kind": "query", "tokens": 16},
     "instructed-4": {"kind": "instructed", "tokens": 4},
