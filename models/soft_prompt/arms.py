@@ -29,7 +29,7 @@ SCALED: Final = "linear-1"  # the adapter of the scaling study
 # A step over long prompts takes long: smaller ones, so that there are enough of them in the same minutes, and fewer
 # questions to measure between.
 _STEPS: Final[dict[int, dict[str, Any]]] = {
-    0: {"every": 50, "validation": 140},
+    0: {"validation": 280},
     10: {"batch": 8, "every": 25, "validation": 50, "steps": 3000},
     50: {"batch": 4, "every": 20, "validation": 20, "steps": 6000},
     ALL: {"batch": 4, "every": 20, "validation": 20, "steps": 6000},

@@ -11,7 +11,7 @@ from models.soft_prompt.questions import Style
 
 KINDS: Final = ("linear", "query", "instructed", "dept", "none")
 SOURCES: Final = ("user", "constant")
-LOT: Final = 16  # questions that are read together, of which a step takes several
+LOT: Final = 32  # questions that are read together, of which a step takes several
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ class SoftPromptConfig:
     encoder_rate: float = 1e-4
     lora_rate: float = 5e-4
     weight_decay: float = 0.01
-    batch: int = 32
-    steps: int = 1000
+    batch: int = 64
+    steps: int = 4000
     minutes: float = 0.0
-    every: int = 50
+    every: int = 100
     validation: int = 200
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ Shapes: B rows, T tokens, Q of a question, K vectors of a soft prompt, W dimensi
 vocabulary; P, A, F as in models/soft_prompt/layout.py.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -59,7 +60,8 @@ class Language:
         self._kept = Kept(lambda questions: self.read(*self.embedded(questions)))
 
     def asked(self, prompt: str, answers: Sequence[str], tokens: int) -> Asked:
-        """Their tokens, with the cue behind the prompt. tokens: vectors of a soft prompt that come between.
+        """Their tokens, with the cue behind the prompt, and of each answer as many as tell it from the others: what then
+        follows, follows from it. tokens: vectors of a soft prompt that come between.
 
         Raises InvalidInput when there is nothing to read, or more than the model reads.
         """
@@ -70,7 +72,7 @@ class Language:
             raise InvalidInput(
                 "question", f"of {longest} tokens with its longest answer; the model reads 1 to {self.reads}"
             )
-        return [*question, *self.cue], found
+        return [*question, *self.cue], told_apart(found)
 
     def embedded(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """(words_BTW, is_word_BT): the embeddings of texts in tokens, padded behind."""
@@ -143,6 +145,20 @@ class Language:
         with TemporaryDirectory() as name:
             save_updates(self.whole, Path(name))
             return {path.name: path.read_bytes() for path in sorted(Path(name).iterdir())}
+
+
+def told_apart(answers: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Of each answer the first tokens, as many as none of the others begins with; all where there is no such number, as
+    of an answer alone."""
+    if len(answers) < 2:
+        return list(answers)
+    counts: Counter[tuple[int, ...]] = Counter()
+    for answer in answers:
+        counts.update(tuple(answer[:size]) for size in range(1, len(answer) + 1))
+    return [
+        next((answer[:size] for size in range(1, len(answer) + 1) if counts[tuple(answer[:size])] == 1), answer)
+        for answer in answers
+    ]
 
 
 def _frozen(folder: Path, lora: Path | None, device: Device) -> Any:

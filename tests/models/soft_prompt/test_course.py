@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_llama(tmp_path_factory.mktemp("llm") / "toy")
 
 
-@pytest.mark.parametrize(("batch", "lots"), [(7, 1), (32, 2)])
+@pytest.mark.parametrize(("batch", "lots"), [(7, 1), (64, 2)])
 def test_every_question_is_asked_before_one_is_asked_again(folder: Path, batch: int, lots: int) -> None:
     aligned = Aligned(quick(batch=batch, every=5, steps=17), DATA.encoder, Language(folder, CPU))
     course = Course.of(aligned, DATA.questions, 0)

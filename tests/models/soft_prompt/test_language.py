@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from features.errors import InvalidInput, WeightsRefused
 from models.device import Device
-from models.soft_prompt.language import Language
+from models.soft_prompt.language import Language, told_apart
 from models.soft_prompt.layout import Asked, laid_out
 
 QUESTIONS = [("likes what", [" war", " love and war", " jazz"]), ("this user likes", [" jazz", " w", " war war"])]
@@ -173,3 +173,10 @@ def scored_alone(folder: Path, answer: Sequence[int]) -> float:
     cue = language.tokens.plain("\nAnswer:")
     chances = language.model(torch.tensor([[*cue, *answer]])).logits[0].log_softmax(dim=-1)[len(cue) - 1 : -1]
     return float(chances.gather(1, torch.tensor(answer)[:, None]).sum())
+
+
+def test_of_answers_as_much_is_read_as_tells_them_apart() -> None:
+    assert told_apart([[1, 2, 3], [1, 4, 5], [6, 7]]) == [[1, 2], [1, 4], [6]]
+    assert told_apart([[1, 2], [1, 2, 3], [4]]) == [[1, 2], [1, 2, 3], [4]]  # an answer that begins another stays whole
+    assert told_apart([[1, 2, 3]]) == [[1, 2, 3]]
+    assert told_apart([[1, 2], [1, 2]]) == [[1, 2], [1, 2]]
