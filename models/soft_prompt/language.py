@@ -60,8 +60,8 @@ class Language:
         self._kept = Kept(lambda questions: self.read(*self.embedded(questions)))
 
     def asked(self, prompt: str, answers: Sequence[str], tokens: int) -> Asked:
-        """Their tokens, with the cue behind the prompt, and of each answer as many as tell it from the others: what then
-        follows, follows from it. tokens: vectors of a soft prompt that come between.
+        """Their tokens, with the cue behind the prompt; of each answer as many as tell it from the others, for the rest
+        follows from them. tokens: vectors of a soft prompt that come between.
 
         Raises InvalidInput when there is nothing to read, or more than the model reads.
         """

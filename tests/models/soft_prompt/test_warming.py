@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def warmed(folder: Path, **more: object) -> Aligned:
     torch.manual_seed(0)
-    aligned = Aligned(quick(warm=20, warm_rate=1e-2, **more), DATA.encoder, Language(folder, CPU))
+    aligned = Aligned(quick(warm=120, warm_rate=1e-2, **more), DATA.encoder, Language(folder, CPU))
     settle(aligned, DATA)
     warm(aligned, DATA, seed=0)
     return aligned
