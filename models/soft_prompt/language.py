@@ -27,6 +27,7 @@ from models.soft_prompt.layout import Asked, Before, Rows, laid_out
 from models.soft_prompt.questions import CUE
 
 TOGETHER: Final = 64  # answers whose words are weighed at once
+PRIORS: Final = 100_000  # answers whose weights are kept
 
 
 class Language:
@@ -122,11 +123,15 @@ class Language:
         """log_chances_F of answers behind the cue alone, by the weights without any update: what their words weigh,
         whatever is asked."""
         asked = [tuple(answer) for answer in answers]
-        new = [one for one in dict.fromkeys(asked) if one not in self._priors]
+        found = {one: self._priors[one] for one in asked if one in self._priors}
+        new = [one for one in dict.fromkeys(asked) if one not in found]
         for first in range(0, len(new), TOGETHER):
             some = new[first : first + TOGETHER]
-            self._priors |= zip(some, self._plainly(laid_out([(self.cue, [one]) for one in some])), strict=True)
-        return torch.tensor([self._priors[one] for one in asked], device=self.device.name)
+            found |= zip(some, self._plainly(laid_out([(self.cue, [one]) for one in some])), strict=True)
+        self._priors |= found
+        for one in [*self._priors][: max(0, len(self._priors) - PRIORS)]:  # the oldest; users may ask what they like
+            del self._priors[one]
+        return torch.tensor([found[one] for one in asked], device=self.device.name)
 
     def _plainly(self, rows: Rows) -> list[float]:
         rows = rows.to(self.device.name)

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from features.errors import InvalidInput, WeightsRefused
 from models.device import Device
+from models.soft_prompt import language as soft_language
 from models.soft_prompt.language import Language, told_apart
 from models.soft_prompt.layout import Asked, laid_out
 
@@ -180,3 +181,15 @@ def test_of_answers_as_much_is_read_as_tells_them_apart() -> None:
     assert told_apart([[1, 2], [1, 2, 3], [4]]) == [[1, 2], [1, 2, 3], [4]]  # an answer that begins another stays whole
     assert told_apart([[1, 2, 3]]) == [[1, 2, 3]]
     assert told_apart([[1, 2], [1, 2]]) == [[1, 2], [1, 2]]
+
+
+def test_no_more_weights_of_answers_are_kept_than_there_is_room_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    language = Language(folder, CPU)
+    answers = [[5], [6], [7], [8], [9]]
+    whole = language.priors(answers)
+    monkeypatch.setattr(soft_language, "PRIORS", 3)
+    torch.testing.assert_close(language.priors([*answers, [10]])[:5], whole)
+    assert len(language._priors) == 3
+    torch.testing.assert_close(language.priors(answers), whole)
