@@ -83,7 +83,7 @@ def align(
     state = TrainingState.resumed(checkpoint, learns, optimizer, identity, _MEASURED, time.process_time)
     if not state.epoch and config.warm and config.tokens:
         warm(aligned, data, seed)
-    while state.epoch < rounds and not 0 < 60 * config.minutes <= state.seconds:
+    while not state.epoch or (state.epoch < rounds and not 0 < 60 * config.minutes <= state.seconds):
         torch.manual_seed(seed * 1_000_003 + state.epoch + 1)
         aligned.weights.train()
         losses: list[float] = []

@@ -182,3 +182,10 @@ def test_a_limit_of_minutes_ends_it(folder: Path) -> None:
     aligned = align(DATA, folder, quick(steps=100_000, every=1, minutes=0.005), device=CPU)
     assert 1 <= len(aligned.said["curves"]["loss"]) < 1000
     assert json.dumps(aligned.said)
+
+
+def test_minutes_that_are_over_before_the_language_model_is_read_leave_one_step_of_it(folder: Path) -> None:
+    aligned = align(DATA, folder, quick(warm=1, minutes=1e-6), device=CPU)
+    curves = aligned.said["curves"]
+    assert curves["questions"] == [8]
+    assert len(curves["validation accuracy"]) == len(curves["loss"]) == 1
