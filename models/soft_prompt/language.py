@@ -8,6 +8,7 @@ vocabulary; P, A, F as in models/soft_prompt/layout.py.
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -135,11 +136,16 @@ class Language:
 
     def _plainly(self, rows: Rows) -> list[float]:
         rows = rows.to(self.device.name)
-        plain = Language(self._folder, self.device) if self._is_tuned else self  # what was added is no longer apart
+        plain = self._plain
         words_BTW = plain.words(rows)
         with nullcontext() if self.whole is None else self.whole.disable_adapter():
             found: list[float] = plain.log_likelihoods(words_BTW[:, :0], words_BTW, rows).tolist()
         return found
+
+    @cached_property
+    def _plain(self) -> "Language":
+        """The weights without a LoRA that was added to them and is no longer apart."""
+        return Language(self._folder, self.device) if self._is_tuned else self
 
     def parts(self) -> dict[str, bytes]:
         """The files of the LoRA, none where there is none."""

@@ -1,5 +1,5 @@
-"""Answers of a language model behind a user's soft prompt, laid out as it was trained: the choice that is likeliest, or
-words of the model's own, the likeliest token of each place.
+"""Answers of a language model behind a user's soft prompt, laid out as it was trained: the choice with the greatest
+lift, or words of the model's own, the likeliest token of each place.
 
     [question, choices, "Answer:"][soft prompt][answer]
 

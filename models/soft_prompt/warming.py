@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.soft_prompt.data import AligningData
+from models.soft_prompt.layout import Asked
 from models.soft_prompt.questions import Question
 from models.soft_prompt.reading import pasts_of
 from models.soft_prompt.trained import Aligned
@@ -30,25 +31,23 @@ SHARPNESS: Final = 5.0  # that likenesses are multiplied by at first
 class _Answers:
     """words_AW: the mean embedding of each answer's tokens, of length one."""
 
-    place_of: dict[str, int]
+    place_of: dict[tuple[int, ...], int]
     words_AW: Tensor
 
     @classmethod
-    def of(cls, aligned: Aligned, questions: Sequence[Question]) -> "_Answers":
-        tokens_of: dict[str, Sequence[int]] = {}
-        for question in questions:
-            answers = aligned.asked(question)[1]
-            tokens_of |= zip(question.choices, answers, strict=True)
-        words = [aligned.language.embedded([tokens])[0][0].mean(dim=0) for tokens in tokens_of.values()]
+    def of(cls, aligned: Aligned, asked: Sequence[Asked]) -> "_Answers":
+        different = dict.fromkeys(tuple(answer) for _, answers in asked for answer in answers)
+        words = [aligned.language.embedded([answer])[0][0].mean(dim=0) for answer in different]
         words_AW = functional.normalize(torch.stack(words).float(), dim=-1)
-        return cls({answer: place for place, answer in enumerate(tokens_of)}, words_AW)
+        return cls({answer: place for place, answer in enumerate(different)}, words_AW)
 
 
 def warm(aligned: Aligned, data: AligningData, seed: int) -> None:
     """Asks the adapter every question as often as the configuration says."""
     config, device = aligned.config, aligned.language.device.name
+    asked = [aligned.asked(question) for question in data.questions]
     with torch.no_grad():
-        answers = _Answers.of(aligned, data.questions)
+        answers = _Answers.of(aligned, asked)
     sharpness = nn.Parameter(torch.tensor(SHARPNESS, device=device).log())
     learns = [*aligned.weights.parameters(), sharpness]
     optimizer = torch.optim.AdamW(learns, lr=config.warm_rate, weight_decay=config.weight_decay, fused=True)
@@ -58,7 +57,7 @@ def warm(aligned: Aligned, data: AligningData, seed: int) -> None:
     for number in range(config.warm):
         order = np.random.default_rng((seed, number, 2)).permutation(len(data.questions))
         for places in np.split(order, range(BATCH, len(order), BATCH)):
-            some = [data.questions[place] for place in places]
+            some = [(data.questions[place], asked[place]) for place in places]
             loss = _loss(aligned, data, some, answers, sharpness)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -68,17 +67,21 @@ def warm(aligned: Aligned, data: AligningData, seed: int) -> None:
 
 
 def _loss(
-    aligned: Aligned, data: AligningData, some: Sequence[Question], answers: _Answers, sharpness: Tensor
+    aligned: Aligned,
+    data: AligningData,
+    some: Sequence[tuple[Question, Asked]],
+    answers: _Answers,
+    sharpness: Tensor,
 ) -> Tensor:
-    texts = [aligned.asked(question)[0] for question in some]
-    soft_BKW = aligned.prompter.soft(pasts_of(data.events, some), aligned.language.embedded(texts))
+    pasts = pasts_of(data.events, [question for question, _ in some])
+    soft_BKW = aligned.prompter.soft(pasts, aligned.language.embedded([words for _, (words, _) in some]))
     said_BW = functional.normalize(soft_BKW.mean(dim=1), dim=-1)
-    counts = [len(question.choices) for question in some]
-    places_F = torch.tensor([answers.place_of[choice] for question in some for choice in question.choices])
+    counts = [len(own) for _, (_, own) in some]
+    places_F = torch.tensor([answers.place_of[tuple(answer)] for _, (_, own) in some for answer in own])
     rows_F = torch.repeat_interleave(torch.tensor(counts)).to(said_BW.device)
     likeness_F = (said_BW[rows_F] * answers.words_AW[places_F.to(said_BW.device)]).sum(dim=1) * sharpness.exp()
     losses = [
         functional.cross_entropy(likeness_C, torch.tensor(question.truth, device=likeness_C.device))
-        for likeness_C, question in zip(likeness_F.split(counts), some, strict=True)
+        for likeness_C, (question, _) in zip(likeness_F.split(counts), some, strict=True)
     ]
     return torch.stack(losses).mean()

@@ -174,11 +174,11 @@ def router(serving: Serving) -> APIRouter:
         422 for the `budget` when the prompt, though within it, is longer than the generator reads. An answer is written
         no further once the caller hangs up.
 
-        With `soft_prompt` the question is put to the language model that the soft prompt in use was trained for, behind
+        With `soft_prompt` the question is put to the language model that the soft prompt in use was trained for, before
         the user's soft prompt: for the tasks question, ranking and tagging, whose `input` is the question itself. What
-        says how summary and past are told is not looked at then. Of `choices` the likeliest is the answer, and
-        `choices` of the reply has them all with their log-likelihoods. `tokens` counts the vectors as `soft`, and
-        `model` and `base_model` say whose they are. 409 when no soft prompt is in use, or the weights that are here are
+        says how summary and past are told is not looked at then. Of `choices` the answer is the one with the greatest
+        `lift`: how much likelier it is, in its logarithm, than behind "Answer:" alone; `choices` of the reply has all.
+        `tokens` counts the vectors as `soft`, and `model` and `base_model` say whose they are. 409 when no soft prompt is in use, or the weights that are here are
         not those it was trained for; 404 for a user without one.
         """
         body = parse_one(_ASK, await read_body(request, most))
