@@ -3,8 +3,8 @@
     questions -> what is known of their users -> states -> soft prompt -> frozen language model -> answers -> AdamW
 
 The loss is the truth's negative lift (models/soft_prompt/trained.py) and, as choices are compared by it afterwards, its
-cross-entropy among the choices: what makes all of them likelier tells nothing of the user. Answers' tokens alone have logits. A question
-weighs as much as any other, however long its answer.
+cross-entropy among the choices: what makes all of them likelier tells nothing of the user. Answers' tokens alone have
+logits. A question weighs as much as any other, however long its answer.
 Runs from one file of tensors: `python -m models.soft_prompt.aligning data.safetensors LANGUAGE_MODEL OUT [name=value]`.
 Shapes: B questions of a batch, F answers, N questions, C choices.
 """

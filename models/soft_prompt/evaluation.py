@@ -1,8 +1,9 @@
 """What a soft prompt is worth, the way of UQABench: questions about users of whom training has asked none, put to
 every arm.
 
-Liu et al., KDD 2025 (arXiv 2502.19178). Departures: choices are not told, and answered by the lift of their words (models/soft_prompt/trained.py), not by their letter; questions are drawn so that no guess answers them; two controls stand beside every soft prompt, and the language
-model tuned on the history in words on the same budget.
+Liu et al., KDD 2025 (arXiv 2502.19178). Departures: choices are not told, and answered by the lift of their words
+(models/soft_prompt/trained.py), not by their letter; questions are drawn so that no guess answers them; two controls
+stand beside every soft prompt, and the language model tuned on the history in words on the same budget.
 Shapes: Q questions.
 """
 
@@ -30,8 +31,8 @@ _PROTOCOL: Final = {
     "which nothing is read; every rank of the truth by popularity equally often in every task",
     "encoder": "trained on the events of all users, those of the test too, without each one's last, which predictions "
     "are about; cut by user, so that others' events that it learns from may be later than these",
-    "accuracy": "a task's is the share of its questions whose true choice has the greatest lift, a dimension's the mean "
-    "of its tasks', the average the mean of the dimensions'; 95 % by bootstrap of users, differences paired",
+    "accuracy": "a task's is the share of its questions whose true choice has the greatest lift, a dimension's the "
+    "mean of its tasks', the average the mean of the dimensions'; 95 % by bootstrap of users, differences paired",
     "tokens": "of a prompt before its answer; history_tokens: those that tell of the user, in vectors or in words",
     "latency_ms": "median of questions answered one at a time, from the user's events to the choices' lifts, on "
     "the machine and under the load at which the arm was scored",

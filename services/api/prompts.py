@@ -178,8 +178,8 @@ def router(serving: Serving) -> APIRouter:
         the user's soft prompt: for the tasks question, ranking and tagging, whose `input` is the question itself. What
         says how summary and past are told is not looked at then. Of `choices` the answer is the one with the greatest
         `lift`: how much likelier it is, in its logarithm, than behind "Answer:" alone; `choices` of the reply has all.
-        `tokens` counts the vectors as `soft`, and `model` and `base_model` say whose they are. 409 when no soft prompt is in use, or the weights that are here are
-        not those it was trained for; 404 for a user without one.
+        `tokens` counts the vectors as `soft`, and `model` and `base_model` say whose they are. 409 when no soft prompt
+        is in use, or the weights that are here are not those it was trained for; 404 for a user without one.
         """
         body = parse_one(_ASK, await read_body(request, most))
         if body.soft_prompt:
