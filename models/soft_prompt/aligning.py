@@ -138,7 +138,11 @@ def loss_of(aligned: Aligned, pasts: Sequence[Past], batch: Sequence[tuple[Quest
     if not contrast:
         asked = [(words, [answers[question.truth]]) for question, (words, answers) in batch]
         return -aligned.lifts(pasts, asked).mean()
-    lifts_F = aligned.lifts(pasts, [asked for _, asked in batch])
+    return choice_loss(aligned.lifts(pasts, [asked for _, asked in batch]), batch, contrast)
+
+
+def choice_loss(lifts_F: Tensor, batch: Sequence[tuple[Question, Asked]], contrast: float) -> Tensor:
+    """The same of the lifts of all choices."""
     lifts_of = lifts_F.split([len(question.choices) for question, _ in batch])
     truths = [(lifts_C, question.truth) for lifts_C, (question, _) in zip(lifts_of, batch, strict=True)]
     return torch.stack([contrast * lifts_C.logsumexp(0) - lifts_C[truth] for lifts_C, truth in truths]).mean()

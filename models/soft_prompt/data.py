@@ -37,7 +37,7 @@ class AligningData:
         """sha256 of all of it."""
         digest = sha256(self.encoder.digest.encode())
         for questions in (self.questions, self.validation):
-            digest.update(_bytes(questions).tobytes())
+            digest.update(packed(questions).tobytes())
         for one in fields(EncoderData):
             digest.update(np.ascontiguousarray(getattr(self.events, one.name)).tobytes())
         return digest.hexdigest()
@@ -50,7 +50,7 @@ def save_data(data: AligningData, path: Path) -> None:
     }
     arrays |= {f"encoder.{name}": array for name, array in data.encoder.layers.items()}
     arrays |= {"items": data.encoder.items_ND}
-    arrays |= {"questions": _bytes(data.questions), "validation": _bytes(data.validation)}
+    arrays |= {"questions": packed(data.questions), "validation": packed(data.validation)}
     config = json.dumps(asdict(data.encoder.config))
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, {"encoder": config})
 
@@ -65,14 +65,16 @@ def load_data(path: Path) -> AligningData:
         for prefix in ("events.", "encoder.")
     )
     encoder = FrozenEncoder(config, arrays["items"], layers)
-    return AligningData(EncoderData(**events), encoder, *map(_questions, (arrays["questions"], arrays["validation"])))
+    return AligningData(EncoderData(**events), encoder, *map(unpacked, (arrays["questions"], arrays["validation"])))
 
 
-def _bytes(questions: Sequence[Question]) -> NDArray[np.uint8]:
+def packed(questions: Sequence[Question]) -> NDArray[np.uint8]:
+    """Questions in an array."""
     return np.frombuffer(json.dumps([asdict(question) for question in questions]).encode(), np.uint8)
 
 
-def _questions(content: NDArray[np.uint8]) -> tuple[Question, ...]:
+def unpacked(content: NDArray[np.uint8]) -> tuple[Question, ...]:
+    """What `packed` made an array of."""
     return tuple(_question(**one) for one in json.loads(content.tobytes()))
 
 

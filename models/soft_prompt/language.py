@@ -105,17 +105,31 @@ class Language:
         The sum, and not the mean of a token: it is the logarithm of the answer's probability, which training raises; a
         mean prefers long titles, whose later tokens follow from the first.
         """
+        return self.told(self.predicting(soft_BKW, words_BTW, rows, before), rows)
+
+    def predicting(self, soft_BKW: Tensor, words_BTW: Tensor, rows: Rows, before: Before | None = None) -> Tensor:
+        """states_PW: the last ones at the places after which something is predicted."""
         tokens = soft_BKW.shape[1]
         inputs_BSW = torch.cat((soft_BKW.to(words_BTW.dtype), words_BTW), dim=1)
         with self.device.autocast():
-            states_BSW = self.model.get_decoder()(
+            states_BSW: Tensor = self.model.get_decoder()(
                 inputs_embeds=inputs_BSW,
                 attention_mask=rows.sees(tokens, before),
                 position_ids=rows.positions(tokens, before),
                 past_key_values=None if before is None else DynamicCache(before.layers),
                 use_cache=before is not None,
             ).last_hidden_state
-            logits_PV = self.model.get_output_embeddings()(states_BSW[rows.rows_P, tokens + rows.columns_P]).float()
+        return states_BSW[rows.rows_P, tokens + rows.columns_P]
+
+    def logits(self, states_PW: Tensor) -> Tensor:
+        """logits_PV in float32."""
+        with self.device.autocast():
+            logits_PV: Tensor = self.model.get_output_embeddings()(states_PW).float()
+        return logits_PV
+
+    def told(self, states_PW: Tensor, rows: Rows) -> Tensor:
+        """log_chances_F of each answer by those states."""
+        logits_PV = self.logits(states_PW)
         log_chances_A = logits_PV[rows.point_A, rows.target_A] - logits_PV.logsumexp(dim=-1)[rows.point_A]
         return log_chances_A.new_zeros(rows.n_answers).index_add(0, rows.answer_A, log_chances_A)
 

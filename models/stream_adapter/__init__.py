@@ -1,0 +1,1 @@
+"""A user's stream turned into a change of a frozen language model's weights."""
