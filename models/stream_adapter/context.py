@@ -70,7 +70,11 @@ class Streams:
 
     def length(self, user: int, cut: int) -> int:
         """The tokens of the user's first `cut` events."""
-        return int(self._user(user)[1][cut])
+        return int(self.ends(user)[cut])
+
+    def ends(self, user: int) -> NDArray[np.int64]:
+        """How many tokens the user's first 0, 1, 2 ... events have."""
+        return self._user(user)[1]
 
     def _user(self, user: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         if user not in self._known:

@@ -6,7 +6,7 @@ tokens.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -39,7 +39,7 @@ FORMAT: Final = 1
 TOKENS: Final = 2048  # of a batch that is scored, with its padding
 WEIGHTS: Final = "stream-adapter.safetensors"
 
-Updates = Cores | Merged  # of each row, or of one user for all rows
+Updates = Cores | Merged | None  # of each row, of one user for all rows, or none: the frozen model
 
 
 class StreamAdapter:
@@ -133,6 +133,8 @@ class StreamAdapter:
     def applied(self, updates: Updates) -> AbstractContextManager[None]:
         """While the block runs, the language model answers each row with its user's update. It takes one thread at a
         time: take `lock` first."""
+        if updates is None:
+            return nullcontext()
         return swapped(updates) if isinstance(updates, Merged) else self.absorption.applied(updates)
 
     def predicting(self, updates: Updates, asked: Sequence[Asked]) -> tuple[Tensor, Rows]:
@@ -158,7 +160,7 @@ class StreamAdapter:
         while order:
             count = max(1, sum(sizes[place] * (rank + 1) <= TOKENS for rank, place in enumerate(order)))
             some, order = order[:count], order[count:]
-            own = updates if isinstance(updates, Merged) else updates.of(some)
+            own = updates.of(some) if isinstance(updates, Cores) else updates
             chances_F = self.log_likelihoods(own, [asked[place] for place in some]).cpu()
             counts = [len(asked[place][1]) for place in some]
             found |= zip(some, (one.numpy() for one in chances_F.split(counts)), strict=True)

@@ -1,0 +1,189 @@
+"""The questions that an adapter is taught by, and their users' streams before them.
+
+Chunks are cut from each user's first event on, as they are when they are streamed, and what is younger than the last
+full one is not seen. The frozen model's keys and values of chunks never change, and are kept.
+Shapes: B questions of a batch, U different contexts of it, S chunks of one, X of all contexts, N questions; L, Q, D and
+the others as in mapping.py.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from features.errors import InvalidInput
+from models.soft_prompt.layout import Asked
+from models.soft_prompt.questions import Question
+from models.stream_adapter.absorption import Cores
+from models.stream_adapter.chunks import ChunkCache
+from models.stream_adapter.context import NEXT, Streams
+from models.stream_adapter.data import AdaptingData
+from models.stream_adapter.trained import StreamAdapter
+
+Span = tuple[int, int, int]  # a user, and the first and the end of the chunks of a context
+Posed = tuple[Question, Asked]
+
+SLACK: Final = 2.0  # times the largest norm of a core among training users: what is beyond is not trusted
+BOUNDED: Final = 64  # contexts by which that is known
+STANDARD: Final = 32  # chunks that keys, values and maps are measured by
+_WINDOW: Final = 16  # batches' worth of questions that are sorted by length together
+
+
+class Lessons:
+    """The questions of a training, and what their users' streams were before them."""
+
+    def __init__(self, adapter: StreamAdapter, data: AdaptingData, seed: int) -> None:
+        """Questions before which no chunk is full are left out. Raises InvalidInput when none remain."""
+        self.adapter, self.config, self._seed = adapter, adapter.config, seed
+        self.streams = Streams(adapter.context, data.lines_N, data.starts_V, data.items_E, data.values_E)
+        self._longest = 0 if 0 in self.config.stages else max(self.config.stages)
+        self.questions = [one for one in data.questions if self._end(one)]
+        self.validation = [one for one in data.validation if self._end(one)][: self.config.validation]
+        if not self.questions or not self.validation:
+            raise InvalidInput(
+                "questions",
+                f"{len(self.questions)} to learn from and {len(self.validation)} to measure by with "
+                f"{self.config.chunk} tokens of events before them; bring longer histories, or set a smaller chunk",
+            )
+        self._spans = self._spans_of(self.questions)
+        most = self.config.cache * 1e9
+        self._learnt = ChunkCache(adapter.reader, self.streams, self._spans, most)
+        self._measured = ChunkCache(adapter.reader, self.streams, self._spans_of(self.validation), math.inf)
+        size = len(adapter.reader.layers) * 2 * self.config.chunk * adapter.reader.dimensions
+        self._room = most / (size * adapter.language.device.dtype.itemsize)  # chunks
+
+    def length(self, done: float) -> int:
+        """The most chunks of a context, 0 for all, when this part of the training is done."""
+        stages = self.config.stages
+        return stages[min(int(done * len(stages)), len(stages) - 1)]
+
+    def span(self, question: Question, length: int) -> Span:
+        """The newest full chunks before a question, at most `length`; all for 0."""
+        end = self._end(question)
+        return question.user, max(0, end - length) if length else 0, end
+
+    def batches(self, number: int) -> Iterator[list[Posed]]:
+        """Those of a round, each question with its choices, of about one length together.
+
+        All questions are asked, in an order drawn anew, before one is asked again: as many users at a time as the cache
+        has room for, so that each one's chunks are read once.
+        """
+        config = self.config
+        steps = min(config.every, config.steps - number * config.every)
+        first = number * config.every * config.batch
+        places: list[int] = []
+        while len(places) < steps * config.batch:
+            asked_before, begin = divmod(first + len(places), len(self.questions))
+            order = self._order(asked_before)
+            places += order[begin : begin + steps * config.batch - len(places)]
+        rng = np.random.default_rng((self._seed, number, 1))
+        width = config.batch * _WINDOW
+        for begin in range(0, len(places), width):
+            chosen = (self.questions[place] for place in places[begin : begin + width])
+            some = sorted(((question, self.adapter.asked(question)) for question in chosen), key=_length)
+            cut = [some[place : place + config.batch] for place in range(0, len(some), config.batch)]
+            yield from (cut[place] for place in rng.permutation(len(cut)))
+
+    def memory(self, spans: Sequence[Span], cache: ChunkCache | None = None) -> Tensor:
+        """memory_BLQD after contexts; one that several questions share is read once."""
+        cache = cache or self._learnt
+        places = {span: place for place, span in enumerate(dict.fromkeys(spans))}
+        counts_U = [end - first for _, first, end in places]
+        chunks_XL2CD = torch.cat([cache.chunks(*span) for span in places])
+        reads_USLQD = pad_sequence(list(self.adapter.mapping.read(chunks_XL2CD).split(counts_U)), batch_first=True)
+        memory_ULQD = self.adapter.mapping.scan(reads_USLQD, torch.tensor(counts_U, device=reads_USLQD.device))
+        return memory_ULQD[[places[span] for span in spans]]
+
+    def cores(self, spans: Sequence[Span], cache: ChunkCache | None = None) -> Cores:
+        """Of each context."""
+        return self.adapter.cores_of(self.memory(spans, cache), np.ones(len(spans), np.bool_))
+
+    def told(self, span: Span) -> list[int]:
+        """The tokens of a context, with what comes before them where a chunk sees its predecessor."""
+        user, first, end = span
+        return self.streams.tokens(user)[self.config.chunk * first : self.config.chunk * end].tolist()
+
+    def following(self, question: Question) -> Asked | None:
+        """What the user does next in words, a chunk of it from the first event on that no chunk holds a part of; None
+        where nothing follows."""
+        begins_E = self.streams.ends(question.user)
+        begin = int(begins_E[np.searchsorted(begins_E, self.config.chunk * self._end(question))])
+        tokens = self.streams.tokens(question.user)[begin : begin + self.config.chunk].tolist()
+        return (self.adapter.language.tokens.plain(NEXT), [tokens]) if tokens else None
+
+    @torch.no_grad()
+    def right(self) -> NDArray[np.bool_]:
+        """is_right_N: whether the likeliest choice is the true one, of the questions set aside."""
+        asked = [self.adapter.asked(question) for question in self.validation]
+        spans = [self.span(question, self._longest) for question in self.validation]
+        cores = torch.cat([self.cores(some, self._measured).cores_NLKQR for some in _cut(spans, self.config.batch)])
+        scores = self.adapter.scores(Cores(cores, np.ones(len(spans), np.bool_)), asked)
+        return np.array([one.argmax() == question.truth for one, question in zip(scores, self.validation, strict=True)])
+
+    def measure(self) -> None:
+        """Sets what keys, values and maps are measured by, from some training users' chunks."""
+        windows = [
+            window
+            for user in self._order_of_users(0)[:STANDARD]
+            for window in self.adapter.reader.windows(
+                self.streams.tokens(user), self._spans[user][1] - 1, self._spans[user][1]
+            )
+        ]
+        read: list[Tensor] = []
+        self.adapter.absorption.measure(lambda: read.append(self.adapter.reader.read(windows)))
+        self.adapter.mapping.standardise(torch.cat(read))
+
+    @torch.no_grad()
+    def bound(self) -> dict[str, Any]:
+        """Sets the norms up to which cores are trusted by training users' contexts, and says of what (JSON values)."""
+        rng = np.random.default_rng((self._seed, 2))
+        drawn = rng.permutation(len(self.questions))[:BOUNDED].tolist()
+        spans = [self.span(self.questions[place], self._longest) for place in drawn]
+        norms_NLK = np.concatenate([self.cores(some).norms() for some in _cut(spans, self.config.batch)])
+        most_LK = norms_NLK.max(axis=0)
+        self.adapter.absorption.bound_LK.copy_(torch.from_numpy(SLACK * most_LK))
+        return {"slack": SLACK, "contexts": len(spans), "largest": round(float(most_LK.max()), 4)}
+
+    def _end(self, question: Question) -> int:
+        """How many full chunks there are before a question."""
+        return self.streams.length(question.user, question.cut) // self.config.chunk
+
+    def _spans_of(self, questions: Sequence[Question]) -> dict[int, tuple[int, int]]:
+        """Of each user, the first chunk that any question wants, and the end."""
+        spans: dict[int, tuple[int, int]] = {}
+        for question in questions:
+            user, first, end = self.span(question, self._longest)
+            known = spans.get(user, (first, end))
+            spans[user] = min(first, known[0]), max(end, known[1])
+        return spans
+
+    def _order(self, asked_before: int) -> list[int]:
+        """Places of all questions, those of users whose chunks fit the cache together mixed with one another."""
+        rng = np.random.default_rng((self._seed, asked_before))
+        block_of: dict[int, int] = {}
+        block, room = 0, self._room
+        for user in self._order_of_users(asked_before):
+            count = self._spans[user][1] - self._spans[user][0]
+            if count > room and room < self._room:
+                block, room = block + 1, self._room
+            block_of[user], room = block, room - count
+        drawn = rng.permutation(len(self.questions)).tolist()
+        return sorted(drawn, key=lambda place: block_of[self.questions[place].user])
+
+    def _order_of_users(self, number: int) -> list[int]:
+        users = sorted(self._spans)
+        return [users[place] for place in np.random.default_rng((self._seed, number, 3)).permutation(len(users))]
+
+
+def _length(one: Posed) -> int:
+    _, (words, answers) = one
+    return len(words) + sum(map(len, answers))
+
+
+def _cut(spans: Sequence[Span], size: int) -> list[Sequence[Span]]:
+    return [spans[first : first + size] for first in range(0, len(spans), size)]
