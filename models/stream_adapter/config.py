@@ -12,7 +12,7 @@ from models.soft_prompt.questions import Style
 
 SOURCES: Final = ("user", "constant")
 DISTILLED: Final = ("logits", "states")
-_LAYERS: Final = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+_LAYERS: Final = re.compile(r"(\d+)(?:-(\d+)(?::([1-9]\d*))?)?")
 _COUNTS: Final = ("chunk", "queries", "rank", "windows", "taught", "batch", "steps", "every", "validation")
 _RATES: Final = ("alpha", "learning_rate", "mapping_rate", "cache")
 
@@ -111,7 +111,7 @@ class StreamAdapterConfig:
         found: set[int] = set()
         for one in self.layers.split(","):
             first, last, step = _LAYERS.fullmatch(one).groups()  # type: ignore[union-attr]  # they matched before
-            found |= set(range(int(first), int(last or first) + 1, int(step or 1) or 1))
+            found |= set(range(int(first), int(last or first) + 1, int(step or 1)))
         if not found or max(found) >= count:
             raise InvalidInput("layers", f"{self.layers!r} was given; the model has layers 0 to {count - 1}")
         return tuple(sorted(found))
