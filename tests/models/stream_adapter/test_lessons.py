@@ -1,0 +1,114 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_llama import toy_llama
+from toy_streams import WORDS, streams, toy_adapter
+
+from features.errors import InvalidInput
+from models.stream_adapter.lessons import SLACK, Lessons
+
+DATA = streams()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_llama(tmp_path_factory.mktemp("llm") / "toy", words=WORDS)
+
+
+def lessons(folder: Path, **more: object) -> Lessons:
+    return Lessons(toy_adapter(folder, **more), DATA, 0)
+
+
+def tokens_before(found: Lessons, place: int) -> list[int]:
+    question = found.questions[place]
+    return found.streams.tokens(question.user)[: found.streams.length(question.user, question.cut)].tolist()
+
+
+def test_a_context_is_the_newest_full_chunks_before_the_question(folder: Path) -> None:
+    found = lessons(folder)
+    question = max(found.questions, key=lambda one: found.span(one, 0)[2])
+    tokens = tokens_before(found, found.questions.index(question))
+    full = len(tokens) // 8
+    assert found.span(question, 2) == (question.user, full - 2, full)
+    assert found.span(question, 0) == (question.user, 0, full)
+    assert found.told((question.user, full - 2, full)) == tokens[8 * (full - 2) : 8 * full]
+
+
+@pytest.mark.parametrize("sees_previous", [False, True])
+def test_memories_of_whole_streams_are_those_of_streaming(folder: Path, sees_previous: bool) -> None:
+    found = lessons(folder, sees_previous=sees_previous, lengths="0")
+    adapter = found.adapter
+    memory = found.memory([found.span(question, 0) for question in found.questions[:9]])
+    states = adapter.advance([adapter.fresh()] * 9, [tokens_before(found, place) for place in range(9)])
+    np.testing.assert_allclose(memory, np.stack([one.memory_LQD for one in states]), rtol=2e-3, atol=2e-3)
+
+
+def test_every_question_is_asked_before_one_is_asked_again(folder: Path) -> None:
+    found = lessons(folder, batch=7, every=5, steps=17)
+    rounds = [list(found.batches(number)) for number in range(4)]
+    assert [len(one) for one in rounds] == [5, 5, 5, 2]
+    counts = np.bincount([question.user for one in rounds for batch in one for question, _ in batch])
+    assert counts.sum() == 17 * 7
+    assert max(counts) - min(counts[counts > 0]) == 1
+
+
+def test_users_come_as_many_at_a_time_as_there_is_room_for(folder: Path) -> None:
+    chunk = 2 * 2 * 8 * 16 * 4  # bytes: two layers, keys and values, eight tokens
+    found = lessons(folder, cache=12 * chunk / 1e9, batch=1, every=len(lessons(folder).questions), lengths="4")
+    order = found._order(0)
+    users = [found.questions[place].user for place in order]
+    sizes = {user: end - first for user, (first, end) in found._spans.items()}
+    assert sorted(order) == list(range(len(found.questions)))
+    block: set[int] = set()
+    blocks = 1
+    for user in users:
+        if sum(map(sizes.__getitem__, block | {user})) > 12:
+            block, blocks = set(), blocks + 1
+        block.add(user)
+    assert blocks <= np.ceil(sum(sizes.values()) / (12 - max(sizes.values())))
+
+
+def test_what_follows_begins_with_the_first_event_no_chunk_has_a_part_of(folder: Path) -> None:
+    found = lessons(folder)
+    question = found.questions[0]
+    prompt, [tokens] = found.following(question)
+    assert found.adapter.language.tokens.text(prompt) == "The user's next items:"
+    said, whole = (found.adapter.language.tokens.text(one) for one in (tokens, found.streams.tokens(question.user)))
+    assert said.startswith("The i")
+    assert said in whole
+    assert len(tokens) <= 8
+
+
+def test_the_bound_is_of_training_users(folder: Path) -> None:
+    found = lessons(folder)
+    assert found.adapter.absorption.bound_LK.isinf().all()
+    said = found.bound()
+    cores = found.cores([found.span(question, 4) for question in found.questions])
+    assert found.adapter.checked(cores).all()
+    assert said["largest"] == pytest.approx(cores.norms().max(), rel=1e-3)
+    cores.cores_NLKQR[3] *= 1.5 * SLACK
+    assert found.adapter.checked(cores).tolist().count(False) <= 1
+
+
+def test_measured_values_are_of_one_size(folder: Path) -> None:
+    found = lessons(folder)
+    found.measure()
+    read = found.adapter.mapping.read(torch.cat([found._learnt.chunks(*span) for span in some_spans(found)]))
+    assert 0.05 < read.std() < 2
+
+
+def some_spans(found: Lessons) -> list[tuple[int, int, int]]:
+    return [found.span(question, 2) for question in found.questions]
+
+
+def test_questions_with_too_little_before_them_are_left_out(folder: Path) -> None:
+    some = replace(DATA, questions=[replace(DATA.questions[0], cut=0), *DATA.questions[1:]])
+    assert len(Lessons(toy_adapter(folder), some, 0).questions) == len(DATA.questions) - 1
+    for name in ("questions", "validation"):
+        with pytest.raises(InvalidInput, match="smaller chunk"):
+            Lessons(toy_adapter(folder), replace(DATA, **{name: []}), 0)
+    with pytest.raises(InvalidInput, match="0 to learn from"):
+        Lessons(toy_adapter(folder, chunk=200), DATA, 0)
