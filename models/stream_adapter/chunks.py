@@ -1,8 +1,8 @@
 """What a frozen model makes of chunks: the keys and values of adapted layers, each chunk read by itself from place 0.
 
 Or, where a chunk sees its predecessor, behind it: a window that can be streamed all the same.
-Shapes: N chunks, L adapted layers, C tokens of a chunk, D dimensions of a layer's values, W tokens of a window, which
-ends with its chunk; 2 for keys and values.
+Shapes: N chunks, L adapted layers, C tokens of a chunk, D dimensions of a layer's values: H heads of E; W tokens of a
+window, which ends with its chunk; 2 for keys and values.
 """
 
 from collections import defaultdict
@@ -24,7 +24,8 @@ AT_ONCE = 16  # chunks of one forward
 
 
 class ChunkReader:
-    """layers: those adapted, of the model. heads: of their keys and values; dimensions: of all heads together."""
+    """layers: those adapted, of the model. heads: of their keys and values; dimensions: of all heads together.
+    dtype: of what is read."""
 
     def __init__(self, language: Language, config: StreamAdapterConfig) -> None:
         """Raises InvalidInput for layers or maps that the model does not have, WeightsRefused for a model that does not
@@ -35,6 +36,7 @@ class ChunkReader:
         said = language.model.config
         if every is None or not hasattr(self._decoder, "rotary_emb"):
             raise WeightsRefused(f"{said.model_type}: a stream adapter takes a model with rotary positions, as Llama's")
+        self.dtype: torch.dtype = language.device.dtype
         self.layers = config.layers_of(len(every))
         self._attentions = [every[layer].self_attn for layer in self.layers]
         self.dimensions: int = self._attentions[0].v_proj.out_features
@@ -50,7 +52,7 @@ class ChunkReader:
 
     @torch.no_grad()
     def read(self, windows: Sequence[NDArray[np.int32]]) -> Tensor:
-        """chunks_NL2CD in the model's precision, in the windows' order."""
+        """chunks_NL2HCE in the model's precision, in the windows' order."""
         places_of: dict[int, list[int]] = defaultdict(list)
         for place, window in enumerate(windows):
             places_of[len(window)].append(place)
@@ -77,25 +79,28 @@ class ChunkReader:
                 hook.remove()
         chunk = slice(tokens_NW.shape[1] - self.config.chunk, None)
         places_1W = torch.arange(tokens_NW.shape[1], device=tokens_NW.device)[None]
+
+        def by_heads(outputs_NWD: Tensor) -> Tensor:
+            return outputs_NWD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
         pairs = [
-            torch.stack((self._turned(kept[keys], places_1W)[:, chunk], kept[values][:, chunk]), dim=1)
+            torch.stack((self._turned(by_heads(kept[keys]), places_1W), by_heads(kept[values])), dim=1)
             for keys, values in maps
         ]
-        return torch.stack(pairs, dim=1)
+        return torch.stack(pairs, dim=1)[..., chunk, :]
 
-    def _turned(self, keys_NWD: Tensor, places_1W: Tensor) -> Tensor:
+    def _turned(self, keys_NHWE: Tensor, places_1W: Tensor) -> Tensor:
         """By their positions, unless they are wanted as they were before."""
         if self.config.undo_rotary:
-            return keys_NWD
-        cos_1WE, sin_1WE = self._decoder.rotary_emb(keys_NWD, places_1W)
-        keys_NWHE = keys_NWD.unflatten(-1, (self.heads, -1))
-        ahead, behind = keys_NWHE.chunk(2, dim=-1)
-        turned_NWHE = torch.cat((-behind, ahead), dim=-1)
-        return (keys_NWHE * cos_1WE[:, :, None] + turned_NWHE * sin_1WE[:, :, None]).flatten(-2)
+            return keys_NHWE
+        cos_1WE, sin_1WE = self._decoder.rotary_emb(keys_NHWE, places_1W)
+        ahead, behind = keys_NHWE.chunk(2, dim=-1)
+        turned_NHWE = torch.cat((-behind, ahead), dim=-1)
+        return keys_NHWE * cos_1WE[:, None] + turned_NHWE * sin_1WE[:, None]
 
 
 class ChunkCache:
-    """The chunks of users whom a training asks about, as they were read: they never change. When there is no room,
+    """The chunks of users whom a training asks about, in half precision: they never change. When there is no room,
     those of the users longest unasked make it, and are read again when they are asked for."""
 
     def __init__(
@@ -106,22 +111,27 @@ class ChunkCache:
         self._kept: dict[int, Tensor] = {}
 
     def chunks(self, user: int, first: int, end: int) -> Tensor:
-        """chunks_NL2CD from `first` to before `end`.
+        """chunks_NL2HCE from `first` to before `end`.
 
         All of a user's are read together, so that they are the same numbers however often and whenever they are read.
         """
         begin = self._spans[user][0]
         kept = self._kept.pop(user, None)
         if kept is None:
-            kept = self._reader.read(self._reader.windows(self._streams.tokens(user), *self._spans[user]))
+            kept = halved(self._reader.read(self._reader.windows(self._streams.tokens(user), *self._spans[user])))
             while self._kept and self._size + kept.nbytes > self._most:
                 del self._kept[next(iter(self._kept))]
         self._kept[user] = kept
-        return kept[first - begin : end - begin]
+        return kept[first - begin : end - begin].to(self._reader.dtype)
 
     @property
     def _size(self) -> int:
         return sum(one.nbytes for one in self._kept.values())
+
+
+def halved(chunks: Tensor) -> Tensor:
+    """In two bytes a number, as they are where they are of two already."""
+    return chunks.half() if chunks.dtype == torch.float32 else chunks
 
 
 def _named(layer: Any, names: Sequence[str]) -> list[torch.nn.Linear]:

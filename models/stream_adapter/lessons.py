@@ -2,7 +2,7 @@
 
 Chunks are cut from each user's first event on, as they are when they are streamed, and what is younger than the last
 full one is not seen. The frozen model's keys and values of chunks never change, and are kept.
-Shapes: B questions of a batch, U different contexts of it, S chunks of one, X of all contexts, N questions; L, Q, D and
+Shapes: B questions of a batch, U different contexts of it, S chunks of one, N questions; L, Q, D and
 the others as in mapping.py.
 """
 
@@ -55,7 +55,7 @@ class Lessons:
         self._learnt = ChunkCache(adapter.reader, self.streams, self._spans, most)
         self._measured = ChunkCache(adapter.reader, self.streams, self._spans_of(self.validation), math.inf)
         size = len(adapter.reader.layers) * 2 * self.config.chunk * adapter.reader.dimensions
-        self._room = most / (size * adapter.language.device.dtype.itemsize)  # chunks
+        self._room = most / (2 * size)  # chunks
 
     def length(self, done: float) -> int:
         """The most chunks of a context, 0 for all, when this part of the training is done."""
@@ -94,8 +94,8 @@ class Lessons:
         cache = cache or self._learnt
         places = {span: place for place, span in enumerate(dict.fromkeys(spans))}
         counts_U = [end - first for _, first, end in places]
-        chunks_XL2CD = torch.cat([cache.chunks(*span) for span in places])
-        reads_USLQD = pad_sequence(list(self.adapter.mapping.read(chunks_XL2CD).split(counts_U)), batch_first=True)
+        reads = [self.adapter.mapping.read(cache.chunks(*span)) for span in places]  # one by one: nothing is copied
+        reads_USLQD = pad_sequence(reads, batch_first=True)
         memory_ULQD = self.adapter.mapping.scan(reads_USLQD, torch.tensor(counts_U, device=reads_USLQD.device))
         return memory_ULQD[[places[span] for span in spans]]
 

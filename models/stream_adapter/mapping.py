@@ -5,8 +5,8 @@ head: S_n. Inter-chunk: H_n = g_n * H_(n-1) + (1 - g_n) * S_n, g_n = sigmoid(W S
 ours: H_1 = S_1, so that a memory is a mean of what was read, however much that was; values are standardised, keys
 scaled, by what they are like in the training's chunks; b begins with a memory of 2 chunks for the first query and of
 16 for the last.
-Shapes: N chunks or users, S chunks of a user, L adapted layers, C tokens of a chunk, D dimensions of a layer's values,
-H of its heads of E dimensions, Q queries; 2 for keys and values.
+Shapes: N chunks or users, S chunks of a user, L adapted layers, C tokens of a chunk, D dimensions of a layer's values:
+H heads of E; Q queries; 2 for keys and values.
 """
 
 import math
@@ -35,22 +35,21 @@ class ContextMapping(nn.Module):
         self.register_buffer("key_scale_LH", torch.ones(layers, heads))
 
     @torch.no_grad()
-    def standardise(self, chunks_NL2CD: Tensor) -> None:
+    def standardise(self, chunks_NL2HCE: Tensor) -> None:
         """Sets what keys and values are measured by to what they are in these chunks."""
-        keys_NLCD, values_NLCD = chunks_NL2CD.float().unbind(2)
-        self.mean_LD.copy_(values_NLCD.mean(dim=(0, 2)))
-        self.scale_LD.copy_(values_NLCD.std(dim=(0, 2)).clamp(min=1e-4))
-        keys_LHX = keys_NLCD.std(dim=(0, 2)).unflatten(-1, (self.heads, -1))
-        self.key_scale_LH.copy_(keys_LHX.square().mean(dim=-1).sqrt().clamp(min=1e-4))
+        keys_NLHCE, values_NLHCE = chunks_NL2HCE.float().unbind(2)
+        self.mean_LD.copy_(values_NLHCE.mean(dim=(0, 3)).flatten(1))
+        self.scale_LD.copy_(values_NLHCE.std(dim=(0, 3)).flatten(1).clamp(min=1e-4))
+        self.key_scale_LH.copy_(keys_NLHCE.var(dim=(0, 3)).mean(dim=-1).sqrt().clamp(min=1e-4))
 
-    def read(self, chunks_NL2CD: Tensor) -> Tensor:
+    def read(self, chunks_NL2HCE: Tensor) -> Tensor:
         """reads_NLQD of chunks, each by itself, in float32."""
-        keys_NLCHE, values_NLCHE = chunks_NL2CD.unflatten(-1, (self.heads, -1)).unbind(2)
-        queries_LQHE = self.queries_LQD.unflatten(-1, (self.heads, -1)) / self.key_scale_LH[:, None, :, None]
-        queries_LQHE = (queries_LQHE / math.sqrt(queries_LQHE.shape[-1])).to(chunks_NL2CD.dtype)
-        scores_NLHQC = torch.einsum("lqhe,nlche->nlhqc", queries_LQHE, keys_NLCHE)
-        weights_NLHQC = scores_NLHQC.float().softmax(dim=-1).to(chunks_NL2CD.dtype)
-        reads_NLQD = torch.einsum("nlhqc,nlche->nlqhe", weights_NLHQC, values_NLCHE).flatten(-2).float()
+        keys_NLHCE, values_NLHCE = chunks_NL2HCE.unbind(2)
+        queries_LHQE = self.queries_LQD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        queries_LHQE = queries_LHQE / (self.key_scale_LH[:, :, None, None] * math.sqrt(queries_LHQE.shape[-1]))
+        scores_NLHQC = queries_LHQE.to(keys_NLHCE.dtype) @ keys_NLHCE.mT
+        weights_NLHQC = scores_NLHQC.float().softmax(dim=-1).to(values_NLHCE.dtype)
+        reads_NLQD = (weights_NLHQC @ values_NLHCE).float().transpose(2, 3).flatten(-2)
         return (reads_NLQD - self.mean_LD[:, None]) / self.scale_LD[:, None]
 
     def step(self, memory_NLQD: Tensor, reads_NLQD: Tensor, is_first_N: Tensor) -> Tensor:

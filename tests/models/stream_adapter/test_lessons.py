@@ -56,7 +56,7 @@ def test_every_question_is_asked_before_one_is_asked_again(folder: Path) -> None
 
 
 def test_users_come_as_many_at_a_time_as_there_is_room_for(folder: Path) -> None:
-    chunk = 2 * 2 * 8 * 16 * 4  # bytes: two layers, keys and values, eight tokens
+    chunk = 2 * 2 * 8 * 16 * 2  # bytes: two layers, keys and values, eight tokens
     found = lessons(folder, cache=12 * chunk / 1e9, batch=1, every=len(lessons(folder).questions), lengths="4")
     order = found._order(0)
     users = [found.questions[place].user for place in order]

@@ -49,19 +49,19 @@ def test_the_first_query_begins_with_a_short_memory_and_the_last_with_a_long_one
 
 
 def test_a_read_is_each_heads_attention(mapping: ContextMapping) -> None:
-    chunks = torch.randn(2, LAYERS, 2, 5, WIDTH)
+    chunks = torch.randn(2, LAYERS, 2, HEADS, 5, WIDTH // HEADS)
     size = WIDTH // HEADS
     for head in range(HEADS):
         some = slice(head * size, (head + 1) * size)
         query = mapping.queries_LQD[1, 2, some].numpy()
-        keys, values = chunks[1, 1, :, :, some].numpy()
+        keys, values = chunks[1, 1, :, head].numpy()
         weights = np.exp(keys @ query / np.sqrt(size))
         expected = (weights / weights.sum()) @ values
         np.testing.assert_allclose(mapping.read(chunks)[1, 1, 2, some], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_standardised_values_are_of_one_size(mapping: ContextMapping) -> None:
-    chunks = torch.randn(40, LAYERS, 2, 16, WIDTH) * torch.tensor([3.0, 50.0])[:, None, None] + 9
+    chunks = torch.randn(40, LAYERS, 2, HEADS, 16, WIDTH // HEADS) * torch.tensor([3.0, 50.0])[:, None, None, None] + 9
     mapping.queries_LQD.zero_()  # every token as much as any other
     mapping.standardise(chunks)
     reads = mapping.read(chunks)
