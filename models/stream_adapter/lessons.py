@@ -90,7 +90,12 @@ class Lessons:
             yield from (cut[place] for place in rng.permutation(len(cut)))
 
     def memory(self, spans: Sequence[Span], cache: ChunkCache | None = None) -> Tensor:
-        """memory_BLQD after contexts; one that several questions share is read once."""
+        """memory_BLQD after contexts; one that several questions share is read once, and none for a control without
+        users."""
+        if self.config.source == "constant":
+            return torch.zeros(
+                len(spans), *self.adapter.mapping.queries_LQD.shape, device=self.adapter.language.device.name
+            )
         cache = cache or self._learnt
         places = {span: place for place, span in enumerate(dict.fromkeys(spans))}
         counts_U = [end - first for _, first, end in places]

@@ -37,6 +37,7 @@ from models.stream_adapter.state import State
 
 FORMAT: Final = 1
 TOKENS: Final = 2048  # of a batch that is scored, with its padding
+TITLES: Final = 32  # of a row, that share what is before them
 WEIGHTS: Final = "stream-adapter.safetensors"
 
 Updates = Cores | Merged | None  # of each row, of one user for all rows, or none: the frozen model
@@ -46,7 +47,7 @@ class StreamAdapter:
     """Safe to use from several threads, of which one at a time has the language model.
 
     said: how it was trained, JSON values; nothing before it was. base: sha256 of the language model's weights.
-    context: makes tokens of events.
+    context: makes tokens of events. state_bytes: of the biggest state. lock: of the language model.
     """
 
     def __init__(self, config: StreamAdapterConfig, language: Language, said: Mapping[str, Any] | None = None) -> None:
@@ -64,7 +65,7 @@ class StreamAdapter:
         self.absorption = WeightAbsorption(self.reader.linears, config.queries, dimensions, config.rank, config.alpha)
         self.weights = nn.ModuleDict({"mapping": self.mapping, "absorption": self.absorption})
         self.weights.to(language.device.name)
-        self._lock = RLock()
+        self.lock = RLock()
         try:
             self.state_bytes = len(self._fullest().to_bytes())
         except InvalidInput as error:
@@ -90,7 +91,7 @@ class StreamAdapter:
         ]
         while ready := [user for user, rest_T in enumerate(rest) if len(rest_T) >= self._needed(chunks[user])]:
             windows = [rest[user][: self._needed(chunks[user])] for user in ready]
-            with self._lock:
+            with self.lock:
                 reads_NLQD = self.mapping.read(self.reader.read(windows))
             before_NLQD = torch.from_numpy(np.stack([memories[user] for user in ready])).float().to(reads_NLQD.device)
             is_first_N = torch.tensor([not chunks[user] for user in ready], device=reads_NLQD.device)
@@ -131,8 +132,7 @@ class StreamAdapter:
         return self.absorption.merged(core)
 
     def applied(self, updates: Updates) -> AbstractContextManager[None]:
-        """While the block runs, the language model answers each row with its user's update. It takes one thread at a
-        time: take `lock` first."""
+        """While the block runs, the language model answers each row with its user's update: take `lock` first."""
         if updates is None:
             return nullcontext()
         return swapped(updates) if isinstance(updates, Merged) else self.absorption.applied(updates)
@@ -141,7 +141,7 @@ class StreamAdapter:
         """(states_PW, rows): the last states where something is predicted, and how the rows are laid out."""
         rows = laid_out(asked).to(self.language.device.name)
         words_BTW = self.language.words(rows)
-        with self._lock, self.applied(updates):
+        with self.lock, self.applied(updates):
             states_PW = self.language.predicting(
                 words_BTW.new_zeros(len(words_BTW), 0, words_BTW.shape[2]), words_BTW, rows
             )
@@ -173,12 +173,13 @@ class StreamAdapter:
     def title_scores(self, updates: Updates, titles: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
         """Of each user's titles, the mean log-likelihood of a token, as what the user does next. titles: as
         `context.line` tells items, or what of it is known."""
-        asked = [self.language.asked(NEXT, some, 0) for some in titles]
-        sums = self.scores(updates, asked)
-        return [
-            chances_C / np.array([len(answer) for answer in answers], np.float32)
-            for chances_C, (_, answers) in zip(sums, asked, strict=True)
-        ]
+        cut = [(user, first) for user, some in enumerate(titles) for first in range(0, len(some), TITLES)]
+        asked = [self.language.asked(NEXT, titles[user][first : first + TITLES], 0) for user, first in cut]
+        own = updates.of([user for user, _ in cut]) if isinstance(updates, Cores) else updates
+        found: list[list[NDArray[np.float32]]] = [[np.zeros(0, np.float32)] for _ in titles]
+        for (user, _), chances_C, (_, answers) in zip(cut, self.scores(own, asked), asked, strict=True):
+            found[user].append(chances_C / np.array([len(answer) for answer in answers], np.float32))
+        return [np.concatenate(some) for some in found]
 
     @torch.inference_mode()
     def generate(self, updates: Updates, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
@@ -189,7 +190,7 @@ class StreamAdapter:
         said: list[list[int]] = [[] for _ in prompts]
         is_over = [False] * len(prompts)
         cache: Any = None
-        with self._lock, self.applied(updates), device.autocast():
+        with self.lock, self.applied(updates), device.autocast():
             for _ in range(tokens):
                 places_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, -given_BT.shape[1] :]
                 read = self.language.model(
@@ -244,7 +245,10 @@ class StreamAdapter:
             )
         try:
             adapter = cls(configured(manifest["config"]), Language(language, device), manifest)
-            adapter.weights.load_state_dict(load(parts[WEIGHTS]))
+            weights = load(parts[WEIGHTS])
+            if any(bool(weight.isnan().any()) for weight in weights.values()):
+                raise WeightsRefused(f"{folder}: its weights are not finite; train it again, at a lower rate")
+            adapter.weights.load_state_dict(weights)
         except (KeyError, TypeError, RuntimeError, SafetensorError, InvalidInput) as error:
             raise WeightsRefused(f"{folder}: {error}; train it again") from None
         adapter.weights.requires_grad_(False)

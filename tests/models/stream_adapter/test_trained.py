@@ -140,6 +140,9 @@ def test_a_title_is_scored_by_its_mean_token(adapter: StreamAdapter, states: lis
     asked = adapter.language.asked("The user's next items:\n", ["war [jazz]"], 0)
     [[alone]] = adapter.scores(cores.of([0]), [asked])
     assert scores[0][1] == pytest.approx(alone / len(asked[1][0]), rel=1e-4)
+    many, none = adapter.title_scores(cores, [["war", "war [jazz]"] * 40, []])
+    np.testing.assert_allclose(many, list(scores[0]) * 40, rtol=1e-4)
+    assert none.shape == (0,)
 
 
 def test_a_poisoned_state_is_caught_and_changes_nobody_else(adapter: StreamAdapter, states: list[State]) -> None:
@@ -185,6 +188,14 @@ def test_another_language_model_is_refused(adapter: StreamAdapter, tmp_path: Pat
     (tmp_path / "kept" / "stream-adapter.safetensors").write_bytes(b"other")
     with pytest.raises(BundleRefused):
         StreamAdapter.load(tmp_path / "kept", tmp_path / "other", CPU)
+
+
+def test_weights_that_are_no_numbers_are_refused(folder: Path, tmp_path: Path) -> None:
+    diverged = toy_adapter(folder)
+    diverged.mapping.queries_LQD.fill_(torch.nan)
+    diverged.save(tmp_path / "kept")
+    with pytest.raises(WeightsRefused, match="not finite"):
+        StreamAdapter.load(tmp_path / "kept", folder, CPU)
 
 
 def test_its_version_is_of_all_that_states_are_made_by(folder: Path, adapter: StreamAdapter) -> None:
