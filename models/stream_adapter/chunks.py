@@ -6,7 +6,7 @@ window, which ends with its chunk; 2 for keys and values.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,13 +134,11 @@ def halved(chunks: Tensor) -> Tensor:
     return chunks.half() if chunks.dtype == torch.float32 else chunks
 
 
-def _named(layer: Any, names: Sequence[str]) -> list[torch.nn.Linear]:
+def _named(layer: torch.nn.Module, names: Sequence[str]) -> list[torch.nn.Linear]:
     """The linear maps of a layer by the ends of their names."""
-    found: list[torch.nn.Linear] = []
-    known: Callable[[], Any] = layer.named_modules
-    linear = {name.rpartition(".")[2]: one for name, one in known() if isinstance(one, torch.nn.Linear)}
-    for name in names:
-        if name not in linear:
-            raise InvalidInput("maps", f"{name!r} was given; the model's layers have {', '.join(sorted(linear))}")
-        found.append(linear[name])
-    return found
+    linears = {
+        name.rpartition(".")[2]: module for name, module in layer.named_modules() if isinstance(module, torch.nn.Linear)
+    }
+    if unknown := [name for name in names if name not in linears]:
+        raise InvalidInput("maps", f"{unknown[0]!r} was given; the model's layers have {', '.join(sorted(linears))}")
+    return [linears[name] for name in names]
