@@ -178,7 +178,8 @@ class StreamAdapter:
         own = updates.of([user for user, _ in cut]) if isinstance(updates, Cores) else updates
         found: list[list[NDArray[np.float32]]] = [[np.zeros(0, np.float32)] for _ in titles]
         for (user, _), chances_C, (_, answers) in zip(cut, self.scores(own, asked), asked, strict=True):
-            found[user].append(chances_C / np.array([len(answer) for answer in answers], np.float32))
+            sizes_C = np.array([len(answer) for answer in answers], np.float32)
+            found[user].append(np.asarray(chances_C / sizes_C, np.float32))
         return [np.concatenate(some) for some in found]
 
     @torch.inference_mode()
