@@ -2,7 +2,7 @@
 -- The same fold as features/history.py, on its encoding; the batch arrives folded and encoded the same way.
 --
 -- KEYS  1 history (string)   2 seen (sorted set: item -> newest time)   3 meta (hash)
---       4 vectors, 5 summaries, 6 soft prompt, with an erasure only
+--       4 vectors, 5 summaries, 6 soft prompts, 7 weight updates, with an erasure only
 -- ARGV  1 limit   2 "log_id:partition"   3 offset of the batch's last record   4 erased at, or ''
 --       5 the batch, encoded   6... time, item, time, item, ...
 -- meta  "log_id:partition" -> offset applied   a -> the field that was written last   t -> erased at
@@ -115,7 +115,7 @@ local batch = ARGV[5]
 if erases then
   erased = given
   redis.call('HSET', KEYS[3], 't', ARGV[4])
-  redis.call('DEL', KEYS[4], KEYS[5], KEYS[6])
+  redis.call('DEL', KEYS[4], KEYS[5], KEYS[6], KEYS[7])
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[4])
   if stored ~= '' then
     local records, kept = newer_than(stored, erased)

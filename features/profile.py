@@ -115,8 +115,11 @@ class SoftPrompt:
 
 @dataclass(frozen=True, slots=True)
 class WeightUpdate:
-    """Small cores, by the name of the weight matrix they adapt in the frozen language model."""
+    """What changes a frozen language model for this user, by a stream adapter of this model version.
 
-    cores: dict[str, NDArray[np.float32]]
+    state: bytes that are the adapter's own affair; b"" while nothing changes the model, as after a reset.
+    """
+
+    state: bytes
     model: str
     as_of: Position

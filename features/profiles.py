@@ -7,17 +7,19 @@ Keys of one user, all in one hash slot (the digest keeps any character of a user
     tp:{TENANT:DIGEST}:m   hash        log positions applied, the time of an erasure
     tp:{TENANT:DIGEST}:v   string      vectors of two models, encoded as features/vectors.py says
     tp:{TENANT:DIGEST}:p   string      soft prompts of two models, encoded as features/soft_prompts.py says
+    tp:{TENANT:DIGEST}:u   string      weight updates of two models, encoded as features/updates.py says
     tp:{TENANT:DIGEST}:y   hash        summaries and corrections, encoded as features/summaries.py says
 
-Keys of a tenant: `tp:{TENANT}:items` (the catalogue), `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on) and
-`tp:{TENANT}:tokens:DAY` (what summaries have cost on a day; kept for two).
+Keys of a tenant: `tp:{TENANT}:items` (the catalogue), `tp:{TENANT}:checkpoint:GROUP` (where ingest goes on),
+`tp:{TENANT}:generation` (of weight updates, how often all were reset) and `tp:{TENANT}:tokens:DAY` (what summaries have
+cost on a day; kept for two).
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from struct import Struct
 from typing import Any, Final, cast
@@ -28,15 +30,17 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from features.errors import StoreUnavailable
+from features.errors import InvalidInput, StoreUnavailable
 from features.events import Event, ItemId, UserDigest, UserId, user_digest
 from features.history import UserHistory, encode, seen_items
 from features.items import Item, encode_item, parse_item, version
-from features.profile import Correction, Position, SoftPrompt, StoredSummary, UserVector
+from features.profile import Correction, Position, SoftPrompt, StoredSummary, UserVector, WeightUpdate
 from features.records import Records
 from features.soft_prompts import RECORDS as SOFT_PROMPTS
 from features.soft_prompts import decode_soft_prompts, encode_soft_prompt, soft_prompt_of
 from features.summaries import UserSummaries, correction_field, encode_correction, encode_summary, summary_field
+from features.updates import RECORDS as UPDATES
+from features.updates import StoredUpdate, decode_updates, encode_update, update_of
 from features.vectors import RECORDS as VECTORS
 from features.vectors import decode_vectors, encode_vector, vector_of
 
@@ -88,6 +92,7 @@ class ProfileStore:
         self._apply = _Script(client, "apply.lua")
         self._made = _Script(client, "made.lua")
         self._summaries = _Script(client, "summaries.lua")
+        self._updates = _Script(client, "updates.lua")
         self._upsert = _Script(client, "upsert.lua")
 
     def apply(self, batches: Sequence[UserBatch]) -> int:
@@ -162,6 +167,51 @@ class ProfileStore:
         with _translated():
             stored: Any = self._client.get(self._soft_prompts_key(user_digest(user)))
         return decode_soft_prompts(stored or b"")
+
+    def read_updates(self, users: Sequence[UserId], model: str) -> list[StoredUpdate]:
+        """The model's weight update of each of these users, in one round trip."""
+        commands: list[_Command] = [("GET", self._generation_key())]
+        for user in users:
+            digest = user_digest(user)
+            commands += ("HGETALL", self._keys(digest)[2]), ("GET", self._updates_key(digest))
+        generation, *found = self._send(commands)
+        replies, now = iter(found), int(generation or 0)
+        return [
+            _stored_update(user, update_of(stored or b"", model, now) or (None, 0), now, meta)
+            for user, meta, stored in zip(users, replies, replies, strict=True)
+        ]
+
+    def write_updates(self, updates: Sequence[StoredUpdate]) -> list[bool]:
+        """Stores updates that were read and put forward, one script a user; for each, whether it is stored.
+
+        One whose user has been erased since it was read, is not known, or of which another was written since, changes
+        nothing. A user has room for two models, as of vectors. Any call may be repeated. Raises InvalidInput, before
+        anything is stored, for a state that is too big.
+        """
+        calls = [self._update_call(one) for one in updates]
+        return [bool(stored) for stored in self._updates.run(calls)]
+
+    def updates(self, user: UserId) -> tuple[StoredUpdate, ...]:
+        """Every weight update stored for this user, of every model."""
+        digest = user_digest(user)
+        generation, meta, stored = self._send(
+            [("GET", self._generation_key()), ("HGETALL", self._keys(digest)[2]), ("GET", self._updates_key(digest))]
+        )
+        now = int(generation or 0)
+        return tuple(_stored_update(user, one, now, meta) for one in decode_updates(stored or b"", now))
+
+    def reset_updates(self, user: UserId) -> int:
+        """Takes the states out of the user's weight updates; of how many. What they have seen does not come back."""
+        count = 0
+        while held := [one for one in self.updates(user) if one.update is not None and one.update.state]:
+            empty = [replace(one, update=replace(one.update, state=b"")) for one in held if one.update is not None]
+            count += sum(self.write_updates(empty))  # again where a worker was faster
+        return count
+
+    def reset_all_updates(self) -> int:
+        """The same for every user at once; how often that was done. Their bytes go with the next write of each."""
+        with _translated():
+            return int(cast("Any", self._client.incr(self._generation_key())))
 
     def read_with_summaries(self, users: Sequence[UserId]) -> list[tuple[UserHistory, UserSummaries]]:
         """The histories, each with what is said about its user, in one round trip."""
@@ -334,6 +384,15 @@ class ProfileStore:
             calls.append((keys, (f"{as_of.log_id}:{as_of.partition}", as_of.offset, one.model, record, records.head)))
         return sum(self._made.run(calls))
 
+    def _update_call(self, one: StoredUpdate) -> tuple[Sequence[str], Sequence[Any]]:
+        if one.update is None:
+            raise InvalidInput("update", f"none was given for {one.user!r}")
+        digest = user_digest(one.user)
+        erased = "" if one.erased_at is None else repr(one.erased_at)
+        record = encode_update(one.update, one.revision + 1, one.generation)
+        keys = self._keys(digest)[2], self._updates_key(digest)
+        return keys, (erased, one.revision, one.update.model, record, UPDATES.head)
+
     def _summaries_call(
         self, history: UserHistory, fields: Sequence[tuple[bytes, int | str, bytes]]
     ) -> tuple[Sequence[str], Sequence[Any]]:
@@ -353,7 +412,12 @@ class ProfileStore:
 
     def _made_keys(self, user: UserDigest) -> tuple[str, ...]:
         """What was made of the history, in the order of apply.lua."""
-        return self._vectors_key(user), self._summaries_key(user), self._soft_prompts_key(user)
+        return (
+            self._vectors_key(user),
+            self._summaries_key(user),
+            self._soft_prompts_key(user),
+            self._updates_key(user),
+        )
 
     def _vectors_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:v"
@@ -363,6 +427,12 @@ class ProfileStore:
 
     def _soft_prompts_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:p"
+
+    def _updates_key(self, user: UserDigest) -> str:
+        return f"tp:{{{self._tenant}:{user}}}:u"
+
+    def _generation_key(self) -> str:
+        return f"tp:{{{self._tenant}}}:generation"
 
     def _tokens_key(self, day: str) -> str:
         return f"tp:{{{self._tenant}}}:tokens:{day}"
@@ -422,14 +492,22 @@ class _Script:
 
 
 def _history(user: UserId, meta: Any, encoded: bytes | None, seen: list[bytes]) -> UserHistory:
-    as_of, erased_at = None, None
-    fields = _fields(meta)
-    if fields:
-        log_id, _, partition = fields[b"a"].decode().rpartition(":")
-        as_of = Position(log_id, int(partition), int(fields[fields[b"a"]]))
-        erased_at = float(fields[b"t"]) if b"t" in fields else None
     items = cast("frozenset[ItemId]", frozenset(map(bytes.decode, seen)))
-    return UserHistory(user, encoded or b"", items, as_of, erased_at)
+    return UserHistory(user, encoded or b"", items, *_stamps(meta))
+
+
+def _stored_update(user: UserId, written: tuple[WeightUpdate | None, int], generation: int, meta: Any) -> StoredUpdate:
+    return StoredUpdate(user, *written, generation, *_stamps(meta))
+
+
+def _stamps(meta: Any) -> tuple[Position | None, float | None]:
+    """(position of the last event applied, time of the last erasure)."""
+    fields = _fields(meta)
+    if not fields:
+        return None, None
+    log_id, _, partition = fields[b"a"].decode().rpartition(":")
+    as_of = Position(log_id, int(partition), int(fields[fields[b"a"]]))
+    return as_of, float(fields[b"t"]) if b"t" in fields else None
 
 
 def _fields(reply: Any) -> dict[bytes, bytes]:

@@ -24,6 +24,7 @@ def export_user(settings: Settings, user: str) -> dict[str, Any]:
         [(history, said)] = opened.patient.read_with_summaries([UserId(user)])
         vectors = opened.patient.vectors(UserId(user))
         prompts = opened.patient.soft_prompts(UserId(user))
+        updates = [stored.update for stored in opened.patient.updates(UserId(user)) if stored.update is not None]
     return {
         "user_id": user,
         "as_of": None if history.as_of is None else str(history.as_of),
@@ -36,6 +37,7 @@ def export_user(settings: Settings, user: str) -> dict[str, Any]:
         "soft_prompts": [
             {"model": prompt.model, "as_of": str(prompt.as_of), "shape": prompt.vectors_KD.shape} for prompt in prompts
         ],
+        "updates": [{"model": one.model, "as_of": str(one.as_of), "bytes": len(one.state)} for one in updates],
         "summaries": {kind: [_described(version) for version in said.of(kind).versions] for kind in said.kinds},
         "corrections": [asdict(correction) for correction in said.corrections],
     }

@@ -432,6 +432,7 @@ def test_nobody_has_an_empty_export(tasteprint: Tasteprint) -> None:
         "items_seen": [],
         "vectors": [],
         "soft_prompts": [],
+        "updates": [],
         "summaries": {},
         "corrections": [],
     }
