@@ -1,12 +1,9 @@
 """The soft prompt in use: which one it is, and users' soft prompts by it, as requests and the encode worker take them.
 
-HOME/soft-prompts/NAME      trained soft prompts, a folder each
-HOME/soft-prompts/current   the name of the one in use
-
-Beside them, in `unfinished`, what trainings go on from, and in `arms` what evaluations by questions keep.
+Trained ones are in HOME/soft-prompts (services/in_use.py); beside them, in `unfinished`, what trainings go on from, and
+in `arms` what evaluations by questions keep.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +16,7 @@ from features.history import UserHistory
 from features.profile import SoftPrompt
 from features.profiles import CircuitBreaker, ProfileStore
 from models.language.weights import find_weights
-from services.promotions import point
+from services.in_use import FollowingName, name_in_use, put_into_use, stamp
 from services.settings import Settings
 
 if TYPE_CHECKING:  # torch, which a process without a soft prompt does not wait for
@@ -29,8 +26,6 @@ if TYPE_CHECKING:  # torch, which a process without a soft prompt does not wait 
 NONE_IN_USE: Final = "no soft prompt is in use; `tasteprint train soft-prompt` trains one"
 REWORDED: Final = "the question's words go with an update, which is not in these vectors; `ask` applies it"
 
-logger = logging.getLogger(__name__)
-
 
 def soft_prompts_folder(settings: Settings) -> Path:
     """Where trained soft prompts are kept, a folder each."""
@@ -39,58 +34,29 @@ def soft_prompts_folder(settings: Settings) -> Path:
 
 def soft_prompt_in_use(settings: Settings) -> str | None:
     """The name of the one in use, None when none ever was."""
-    try:
-        return _pointer(settings).read_text(errors="replace").strip()
-    except FileNotFoundError:
-        return None
+    return name_in_use(soft_prompts_folder(settings))
 
 
 def put_soft_prompt_into_use(settings: Settings, name: str) -> None:
     """Makes this one the one in use, at once; whoever follows takes it up within a second."""
-    point(_pointer(settings), name)
+    put_into_use(soft_prompts_folder(settings), name)
 
 
-class FollowingSoftPrompt:
-    """Follows the name in use. `prompter` is replaced whole; one thread looks, any number read. refused: why the one in
-    use by name was not taken up, "" when it was."""
+class FollowingSoftPrompt(FollowingName["SoftPrompter"]):
+    """Follows the soft prompt in use."""
 
     def __init__(self, settings: Settings) -> None:
-        self.prompter: SoftPrompter | None = None
-        self.refused = ""
-        self._settings = settings
-        self._seen: tuple[int, ...] = ()
-        self._folder: Path | None = None
-        self._seen_folder: tuple[int, ...] = ()
+        super().__init__(soft_prompts_folder(settings), _load, "soft prompt", "tasteprint train soft-prompt")
 
-    def look(self) -> None:
-        """Looks whether the name in use has changed, and takes up what it stands for; one that is refused leaves the
-        one before where it is, and is tried again when its folder comes, or another takes its place."""
-        seen = _stamp(_pointer(self._settings))
-        if not seen or (seen == self._seen and not self._is_mended()):
-            return
-        self._seen = seen
-        try:
-            self.prompter, self.refused = self._load(soft_prompt_in_use(self._settings) or ""), ""
-            logger.info("soft prompts are made by %s", self.prompter.version)
-        except (BundleRefused, UnknownName, OSError) as error:
-            self.refused = str(error)
-            logger.error("the soft prompt in use is refused: %s", error)
-        except Exception as error:
-            self.refused = f"{type(error).__name__}: {error}"
-            logger.exception("the soft prompt in use is refused")
+    @property
+    def prompter(self) -> "SoftPrompter | None":
+        return self.model
 
-    def _is_mended(self) -> bool:
-        """Whether the folder of what was refused is another than it was."""
-        return bool(self.refused) and self._folder is not None and _stamp(self._folder) != self._seen_folder
 
-    def _load(self, name: str) -> "SoftPrompter":
-        self._folder = folder = soft_prompts_folder(self._settings) / name
-        self._seen_folder = _stamp(folder)
-        if Path(name).name != name or not folder.is_dir():
-            raise UnknownName(f"no soft prompt {name!r} in {folder.parent}; `tasteprint train soft-prompt` trains one")
-        from models.soft_prompt.bundle import load_soft_prompt  # here, for it imports torch
+def _load(folder: Path) -> "SoftPrompter":
+    from models.soft_prompt.bundle import load_soft_prompt  # here, for it imports torch
 
-        return load_soft_prompt(folder)
+    return load_soft_prompt(folder)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +152,7 @@ class UserSoftPrompts:
                 f"{name}, which the soft prompt in use was trained for, is not there; `tasteprint weights pull {name}` "
                 "brings it"
             )
-        weights = tuple(_stamp(path) for path in sorted(folder.iterdir()))
+        weights = tuple(stamp(path) for path in sorted(folder.iterdir()))
         if self._refused is not None and self._refused[:2] == (prompter, weights):
             raise ModelMissing(self._refused[2])  # without reading them whole for every question
         try:
@@ -204,16 +170,3 @@ class UserSoftPrompts:
             refused = self._following.refused
             raise ModelMissing(NONE_IN_USE + (f"; the one in use by name is refused: {refused}" if refused else ""))
         return prompter
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What differs after a file or folder was replaced, without reading it; () when there is none."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # a name that is no name
-        return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _pointer(settings: Settings) -> Path:
-    return soft_prompts_folder(settings) / "current"
