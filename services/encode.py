@@ -12,12 +12,10 @@ Shapes: B users, D dimensions.
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from threading import Event as Signal
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +26,11 @@ from features.history import UserHistory
 from features.profile import SoftPrompt, UserVector
 from features.profiles import ProfileStore
 from models.recommender import HISTORY_LENGTH, Query
-from services.behind import BATCH, PATIENCE_SECONDS, POLL_SECONDS, Fresh, behind, checkpoint, settled
+from services.behind import PATIENCE_SECONDS, Fresh, behind, start_following
+from services.behind import follow as follow_behind
 from services.threads import Threads
 from services.wiring import Backends
-from streaming.ingest import RETRY_SECONDS, WAIT_SECONDS, resume
-from streaming.log import Consumer, Record, Stream
+from streaming.log import Consumer, Record
 
 if TYPE_CHECKING:  # torch, which a process without a soft prompt does not wait for
     from models.soft_prompt.bundle import SoftPrompter
@@ -40,7 +38,6 @@ if TYPE_CHECKING:  # torch, which a process without a soft prompt does not wait 
 GROUP: Final = "encode"
 SOFT_PROMPTS_GROUP: Final = "soft-prompts"
 AT_ONCE: Final = 256  # users in one call of the encoder
-STANDBY_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -163,42 +160,14 @@ def follow(
 ) -> int:
     """Encodes the users of what the consumer reads until `stop` is set; how many records it leaves to the ingest.
 
-    current: what the model in use makes, asked before every batch; while it is None, the log is left alone. until_end:
-    returns when nothing is left to read, or when the ingest has not come further for `patience` seconds. While the log
-    or the store does not answer, it tries again every RETRY_SECONDS. `report` is called after each batch.
+    current: what the model in use makes. The rest is as `follow` of services/behind.py has it.
     """
-    following, held, moved = "", list[Record](), time.monotonic()
-    fresh: Fresh = {}
-    while not stop.is_set():
+
+    def work() -> _Encoding[Made] | None:
         form = current()
-        if form is None:
-            if until_end:
-                break
-            stop.wait(RETRY_SECONDS)
-            continue
-        group = f"{form.group}:{form.model}:{consumer.stream}"
-        if group != following:
-            following, held, fresh = group, [], {}
-            resume(consumer, store, group, stop)
-        try:
-            if len(held) < BATCH:
-                held += consumer.read(BATCH - len(held), 0.0 if held else WAIT_SECONDS)
-            done, waiting = settled(held, store)
-            if done:
-                encoded = encode_users(behind(done, fresh), store, form, fresh, stop, at_once)
-                if stop.is_set():  # in the middle of it
-                    break
-                checkpoint(done, consumer, store, group)
-                report(encoded + Encoded(records=len(done)))
-                held, moved = waiting, time.monotonic()
-            elif until_end and (not held or time.monotonic() - moved > patience):
-                break
-            elif held:
-                stop.wait(POLL_SECONDS)
-        except (StoreUnavailable, LogUnavailable) as error:
-            logger.warning("users were not encoded, trying again: %s", error)
-            stop.wait(RETRY_SECONDS)
-    return len(held)
+        return None if form is None else _Encoding(form, store, at_once)
+
+    return follow_behind(consumer, store, work, stop, until_end=until_end, patience=patience, report=report)
 
 
 def start_encoding(
@@ -211,17 +180,10 @@ def start_encoding(
 ) -> None:
     """Follows the log in `threads`, as the form's group; while another process does, stands by to take its place."""
 
-    def run() -> None:
-        while not threads.stop.is_set():
-            try:
-                consumer = backends.log.consumer(Stream.EVENTS, group)
-            except LogUnavailable:
-                threads.stop.wait(STANDBY_SECONDS)
-                continue
-            with closing(consumer):
-                follow(consumer, backends.patient, current, threads.stop, at_once=at_once, report=report)
+    def run(consumer: Consumer) -> None:
+        follow(consumer, backends.patient, current, threads.stop, at_once=at_once, report=report)
 
-    threads.start(f"encoding users ({group})", run)
+    start_following(backends, threads, group, f"encoding users ({group})", run)
 
 
 def encode_users(
@@ -245,6 +207,23 @@ def encode_users(
         if stale:
             done += _encode(stale, store, form, fresh)
     return done
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoding(Generic[Made]):
+    """The users of records, encoded by one model."""
+
+    form: Form[Made]
+    store: ProfileStore
+    at_once: int
+
+    @property
+    def group(self) -> str:
+        return f"{self.form.group}:{self.form.model}"
+
+    def do(self, records: Sequence[Record], fresh: Fresh, stop: Signal) -> Encoded:
+        users = behind(records, fresh)
+        return encode_users(users, self.store, self.form, fresh, stop, self.at_once) + Encoded(records=len(records))
 
 
 def query_of(history: UserHistory) -> Query:

@@ -19,7 +19,7 @@ from features.errors import StoreUnavailable
 from features.events import Erasure, Event, EventId, ItemId, UserId, encode_erasure, encode_event, user_digest
 from features.profiles import ProfileStore, connect_for_ingest
 from models.recommender import Query
-from services import encode
+from services import behind
 from services.behind import BATCH
 from services.encode import GROUP, Encoded, Vectors, follow
 from streaming import ingest
@@ -35,7 +35,7 @@ numbers = count()
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of a moment, where a service waits for people and for servers."""
-    for module in (encode, ingest):
+    for module in (behind, ingest):
         monkeypatch.setattr(module, "WAIT_SECONDS", 0.001)
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
 
