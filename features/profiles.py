@@ -213,6 +213,14 @@ class ProfileStore:
         with _translated():
             return int(cast("Any", self._client.incr(self._generation_key())))
 
+    def forget_updates(self, group: str) -> int:
+        """Deletes every weight update; of how many users. Before that, where the consumer groups stand whose names
+        begin with `group`: whoever is killed in between makes anew what is gone, and finds the rest to be there."""
+        with _translated():
+            for key in self._client.scan_iter(f"{self._checkpoint_key(group)}*", count=1000):
+                self._client.delete(key)
+            return sum(self._client.unlink(key) for key in self._client.scan_iter(self._all_updates(), count=1000))
+
     def read_with_summaries(self, users: Sequence[UserId]) -> list[tuple[UserHistory, UserSummaries]]:
         """The histories, each with what is said about its user, in one round trip."""
         commands: list[_Command] = []
@@ -430,6 +438,9 @@ class ProfileStore:
 
     def _updates_key(self, user: UserDigest) -> str:
         return f"tp:{{{self._tenant}:{user}}}:u"
+
+    def _all_updates(self) -> str:
+        return f"tp:{{{self._tenant}:*}}:u"
 
     def _generation_key(self) -> str:
         return f"tp:{{{self._tenant}}}:generation"
