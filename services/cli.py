@@ -119,6 +119,24 @@ def encode(
 
 
 @app.command()
+def adapt(
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop when the log's end is reached.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Forget all updates, and make them anew from the log's beginning.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Keep users' weight updates fresh, behind the ingest, by the stream adapter in use, until a signal comes."""
+    settings = _settings(serving=not until_end)
+    from services.running import run_adapt
+
+    report = run_adapt(settings, until_end=until_end, rebuild=rebuild)
+    _report(report, json=json)
+    if until_end and (report["failed"] or report["not_applied"]):
+        raise typer.Exit(1)
+
+
+@app.command()
 def summarize(
     kind: Annotated[
         list[str] | None,
@@ -620,6 +638,21 @@ def users_erase(user: str, json: Json = False) -> None:
     from services.jobs.users import erase_user
 
     _report(erase_user(settings, user, time.time()), json=json)
+
+
+@users.command("reset-updates")
+def users_reset_updates(
+    user: Annotated[str | None, typer.Argument(help="Whose.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Everybody's.")] = False,
+    json: Json = False,
+) -> None:
+    """Take a user, or all, back to the frozen language model; what comes in from now on makes another update."""
+    settings = _settings()
+    from services.jobs.users import reset_updates
+
+    if (user is None) != everyone:
+        raise InvalidInput("user", "name one, or give --all")
+    _report(reset_updates(settings, user), json=json)
 
 
 @letters.command("list")

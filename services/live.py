@@ -11,6 +11,7 @@ import orjson
 
 from features.errors import InvalidInput, LogUnavailable
 from features.events import Event, EventId, ItemId, parse_record
+from features.items import Item, parse_item
 from streaming.log import Consumer, Record
 
 BATCH: Final = 4096
@@ -34,6 +35,17 @@ def tail(consumer: Consumer, take: Callable[[list[Record]], None], stop: Signal,
             take(records)
         else:
             caught_up.set()
+
+
+def items_of(records: Iterable[Record], now: float) -> list[Item]:
+    """The items of these records; what is none is the ingest's to report."""
+    items = []
+    for record in records:
+        try:
+            items.append(parse_item(record.value, now))
+        except InvalidInput:
+            continue
+    return items
 
 
 class LivePopularity:

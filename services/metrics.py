@@ -10,6 +10,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from services.adapt import Adapted
 from services.encode import Encoded
 from streaming.ingest import Applied
 
@@ -78,6 +79,19 @@ class Metrics:
             "Soft prompts that the encode worker stored.",
             registry=self.registry,
         )
+        self.weight_updates = Counter(
+            "tasteprint_weight_updates_total", "Weight updates that the adapt worker stored.", registry=self.registry
+        )
+        self.refused_events = Counter(
+            "tasteprint_weight_updates_refused_total",
+            "Events that the guard kept out of weight updates.",
+            registry=self.registry,
+        )
+        self.newest_adapted = Gauge(
+            "tasteprint_adapt_newest_timestamp_seconds",
+            "When the log took the newest record that the adapt worker is done with.",
+            registry=self.registry,
+        )
         self.lists = Counter(
             "tasteprint_p5_lists_total",
             "Lists of P5 that recommendations asked for: fresh, stale while a newer one is made, or missing.",
@@ -116,6 +130,12 @@ class Metrics:
     def encode_soft_prompts(self, encoded: Encoded) -> None:
         """Counts one batch of soft prompts of the encode worker."""
         self.encoded_soft_prompts.inc(encoded.written)
+
+    def adapt(self, adapted: Adapted) -> None:
+        """Counts one batch of the adapt worker."""
+        self.weight_updates.inc(adapted.users)
+        self.refused_events.inc(adapted.refused)
+        self.newest_adapted.set(adapted.newest)
 
     def used_vectors(self, stored: int, computed: int) -> None:
         """Counts where the vectors of one batch of answers came from."""

@@ -15,11 +15,12 @@ import uvicorn
 
 from features.errors import CannotListen, UnknownName
 from services.ingesting import start_ingest
+from services.live import items_of, tail
 from services.settings import Settings
 from services.threads import Threads
 from services.wiring import backends
 from streaming.ingest import Applied
-from streaming.log import Stream
+from streaming.log import Record, Stream
 
 if TYPE_CHECKING:
     from services.encode import Form, Made, SoftPrompts, Vectors
@@ -132,6 +133,62 @@ def _run_encode(
         "users": done.users,
         "written": done.written,
         "failed": done.failed,
+        "not_applied": left,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def run_adapt(settings: Settings, *, until_end: bool, rebuild: bool = False) -> dict[str, Any]:
+    """Keeps users' weight updates fresh until a signal comes or, with until_end, until the log's end; what was done.
+
+    rebuild: forgets all updates first, and makes them anew from the log's beginning. Raises ModelMissing when no stream
+    adapter is in use and none is waited for; LogUnavailable when another process is adapting already.
+    """
+    from models.catalogue import Catalogue
+    from services.adapt import GROUP, Adapted, Adapting, lines
+    from services.behind import follow
+    from services.stream_adapters import FollowingStreamAdapter
+
+    threads, done, start = Threads(), Adapted(), time.perf_counter()
+    following, catalogue = FollowingStreamAdapter(settings), Catalogue()
+    following.look()
+    if until_end or rebuild:
+        following.in_use()
+
+    def report(adapted: Adapted) -> None:
+        nonlocal done
+        done += adapted
+
+    def take_items(records: list[Record]) -> None:
+        catalogue.put(items_of(records, time.time()))
+
+    with (
+        backends(settings) as opened,
+        closing(opened.log.consumer(Stream.EVENTS, GROUP)) as consumer,
+        closing(opened.log.consumer(Stream.ITEMS, None)) as items,
+    ):
+        for signalled in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signalled, lambda *_: threads.stop.set())
+        store = opened.patient
+        forgotten = store.forget_updates(GROUP) if rebuild else 0
+        catalogue.put(store.items())
+        threads.start("following items", lambda: tail(items, take_items, threads.stop, Signal()))
+
+        def current() -> Adapting | None:
+            following.look()
+            loaded = following.model
+            if loaded is None:
+                return None
+            return Adapting(loaded.adapter, loaded.version, lines(catalogue), store)
+
+        left = follow(consumer, store, current, threads.stop, until_end=until_end, report=report)
+        threads.close(settings.drain_seconds)
+    return {
+        "events": done.records,
+        "users": done.users,
+        "refused": done.refused,
+        "failed": done.failed,
+        "forgotten": forgotten,
         "not_applied": left,
         "seconds": round(time.perf_counter() - start, 3),
     }

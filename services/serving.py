@@ -7,22 +7,24 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Final
 
-from features.errors import InvalidInput
 from features.events import UserId, user_digest
-from features.items import parse_item
 from models.bundle import Bundle
 from models.catalogue import Catalogue
 from models.encoders.cold import ColdVectors, Embeds
 from models.recommender import Pipeline
+from services.adapt import GROUP as ADAPT
+from services.adapt import Adapting, lines
+from services.adapted_asking import AdaptedAsking
 from services.answering import SERVER_SECONDS, Answers
 from services.api.batching import Batcher
 from services.asking import Asking
+from services.behind import follow, start_following
 from services.cold import keep_cold
 from services.encode import GROUP, SOFT_PROMPTS_GROUP, SoftPrompts, Vectors, start_encoding
 from services.erasing import erase
 from services.impressions import ImpressionWriter
 from services.ingesting import start_ingest
-from services.live import LivePopularity, tail
+from services.live import LivePopularity, items_of, tail
 from services.metrics import Metrics
 from services.prompting import Embed, Prompting, Retrievers
 from services.recommending import Ask, Recommender
@@ -30,14 +32,16 @@ from services.served import Answering, Following, Served, load_served
 from services.settings import Settings
 from services.soft_asking import SoftAsking
 from services.soft_prompts import FollowingSoftPrompt, UserSoftPrompts
+from services.stream_adapters import FollowingStreamAdapter, UserUpdates
 from services.summaries import Summaries
 from services.tasking import LocalWorker, Tasks, TaskWorker
 from services.threads import Threads
 from services.variants import Variants
 from services.wiring import Backends, open_count, open_embedder, open_generator
-from streaming.log import Record, Stream
+from streaming.log import Consumer, Record, Stream
 
 AT_ONCE_BESIDE: Final = 32  # users encoded together where requests want the processor too
+ADAPTED_BESIDE: Final = 4  # users whose chunks are read together, while nobody is answered by the same language model
 REFRESH_SECONDS: Final = 1.0  # between two looks at what is popular now
 LOOK_SECONDS: Final = 0.5  # between two looks at which bundle is in use
 
@@ -62,6 +66,7 @@ class Serving:
         self._following = Following(settings, self.catalogue, clock, self.metrics)
         self.answering = self._following.answering
         self._following_soft = FollowingSoftPrompt(settings)
+        self._following_adapter = FollowingStreamAdapter(settings)
         self._putting = Lock()
         self._with_cold: Pipeline | None = None
         self._named: list[Served] = []  # the bundles of the experiment
@@ -83,6 +88,8 @@ class Serving:
         self.catalogue.put(self._backends.patient.items())
         self._following.start()
         self._following_soft.look()
+        if self.settings.adapted:
+            self._following_adapter.look()
         self.tasks = Tasks(self._backends.patient, self.metrics.used_list, self.metrics.answered_tasks)
         self.variants = self._variants()
         if self._ingest:
@@ -109,17 +116,24 @@ class Serving:
         self.prompting = Prompting(self.summaries, self.catalogue, retrievers, count, self.metrics.degraded.inc)
         self.soft_prompts = UserSoftPrompts(self.settings, self.store, self._following_soft, self.metrics.degraded.inc)
         self.soft_asking = SoftAsking(self.prompting, self.soft_prompts)
+        degraded = self.metrics.degraded.inc
+        self.updates = UserUpdates(self.settings, self.store, self._following_adapter, degraded)
+        self.adapted_asking = AdaptedAsking(self.prompting, self.catalogue, self.updates, self.settings.adapted_merged)
         self.answers = None if generator is None else Answers(generator)
         self.batcher: Batcher[Ask, bytes] = Batcher(self.recommender.answer)
         self._follow(Stream.ITEMS, self._take_items, self._items_read)
         self._follow(Stream.EVENTS, self._take_events, self._events_read)
         if self._ingest and self.settings.encode:
             self._start_encoding()
+        if self._ingest and self.settings.adapted and self.settings.adapt:
+            self._start_adapting()
         self._threads.start("watching what is popular", self._refresh)
         self._threads.start("following the bundle in use", self._follow_bundle)
         self._threads.start("placing new items", self._place_new_items)
         self._threads.start("working for P5", lambda: self.tasks.run(self._threads.stop))
         self._threads.start("answering behind soft prompts", lambda: self.soft_asking.run(self._threads.stop))
+        if self.settings.adapted:
+            self._threads.start("answering by users' weights", lambda: self.adapted_asking.run(self._threads.stop))
         if self.answers is not None:
             answers = self.answers
             self._threads.start("answering prompts", lambda: answers.run(self._threads.stop))
@@ -153,6 +167,8 @@ class Serving:
         without = [] if refused is None else [f"the bundle {refused.name} is refused: {refused.reason}"]
         if self._following_soft.refused:
             without.append(f"the soft prompt in use is refused: {self._following_soft.refused}")
+        if self._following_adapter.refused:
+            without.append(f"the stream adapter in use is refused: {self._following_adapter.refused}")
         if self.variants is not None:
             off = f"the experiment {self.variants.experiment.name} is off"
             without += [f"{off}: {problem}" for problem in self.variants.problems.values()]
@@ -166,7 +182,13 @@ class Serving:
         self.impressions.flush()
         erased = erase(user, self.store, self.log, self.dead_letters, self.clock())
         self.tasks.results.erase(user_digest(user), self.clock())
+        self.adapted_asking.forget(user)
         return erased
+
+    def reset_update(self, user: UserId) -> int:
+        """Takes the user back to the frozen language model; of how many adapters' updates."""
+        self.adapted_asking.forget(user)
+        return self.store.reset_updates(user)
 
     def _start_encoding(self) -> None:
         def vectors() -> Vectors | None:
@@ -178,6 +200,20 @@ class Serving:
         beside = self._backends, self._threads
         start_encoding(*beside, GROUP, vectors, AT_ONCE_BESIDE, self.metrics.encode)
         start_encoding(*beside, SOFT_PROMPTS_GROUP, soft_prompts, AT_ONCE_BESIDE, self.metrics.encode_soft_prompts)
+
+    def _start_adapting(self) -> None:
+        store = self._backends.patient
+
+        def current() -> Adapting | None:
+            loaded = self._following_adapter.model
+            if loaded is None or not self._items_read.is_set():  # until then items have no titles
+                return None
+            return Adapting(loaded.adapter, loaded.version, lines(self.catalogue), store, ADAPTED_BESIDE)
+
+        def run(consumer: Consumer) -> None:
+            follow(consumer, store, current, self._threads.stop, report=self.metrics.adapt)
+
+        start_following(self._backends, self._threads, ADAPT, "keeping weight updates fresh", run)
 
     def _embed(self) -> Embed | None:
         embedder = open_embedder(self.settings)
@@ -199,14 +235,7 @@ class Serving:
 
     def _take_items(self, records: list[Record]) -> None:
         self.metrics.newest_logged.labels(Stream.ITEMS).set(records[-1].appended)
-        now = self.clock()
-        items = []
-        for record in records:
-            try:
-                items.append(parse_item(record.value, now))
-            except InvalidInput:
-                continue  # the ingest has it among the dead letters
-        self.catalogue.put(items)
+        self.catalogue.put(items_of(records, self.clock()))
 
     def _take_events(self, records: list[Record]) -> None:
         self.metrics.newest_logged.labels(Stream.EVENTS).set(records[-1].appended)
@@ -228,6 +257,8 @@ class Serving:
         likewise."""
         while not self._threads.stop.wait(LOOK_SECONDS):
             self._following_soft.look()
+            if self.settings.adapted:
+                self._following_adapter.look()
             self._following.look()
             if self._following.answering is not self.answering:
                 self._put()

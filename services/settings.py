@@ -64,6 +64,16 @@ class Settings(BaseSettings):
         True, description="Whether `up` keeps users' vectors and soft prompts fresh, where a model in use makes them."
     )
 
+    adapted: bool = Field(
+        False,
+        description="Whether `ask` and `rank` may be answered by users' weight updates; what they are worth, "
+        "`tasteprint evaluate adaptation` shows.",
+    )
+    adapt: bool = Field(True, description="Whether `up` keeps weight updates fresh, where `adapted` is on.")
+    adapted_merged: Annotated[int, Field(ge=0, le=1024)] = Field(
+        2, description="Users whose merged weights are kept, of those who ask often; of SmolLM2 60 MB each."
+    )
+
     verb: Annotated[str, Field(min_length=1, max_length=32)] = Field(
         "chose", description="What users did, in reasons: because you VERB Fargo (1996)."
     )

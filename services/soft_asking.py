@@ -10,7 +10,7 @@ from features.cleaning import cleaned
 from features.errors import InvalidInput
 from features.events import UserId
 from models.language.generator import IsWanted
-from models.soft_prompt.questions import put
+from models.soft_prompt.questions import Style, put
 from models.soft_prompt.tasks import WORDINGS
 from models.soft_prompt.tasks import Task as Asked
 from models.summaries.prompting import Quoted, Task
@@ -36,13 +36,8 @@ class Pending:
     def said(self, reply: "Reply") -> dict[str, Any]:
         """What there is to say of the answer, ready for JSON."""
         prompt, prompter = self.prompted.prompt, self.prompted.prompter
-        ranked = sorted(zip(self.choices, reply.lifts, strict=True), key=lambda pair: -pair[1])
-        text = ranked[0][0] if ranked else shown(reply.text)
         return {
-            "answer": text,
-            "answer_html": as_html(text),
-            "is_finished": reply.is_finished,
-            "choices": [{"choice": choice, "lift": lift} for choice, lift in ranked],
+            **answered(self.choices, reply),
             "model": prompt.model,
             "base_model": prompter.base,
             "tokens": {"soft": len(prompt.vectors_KD), "input": reply.input_tokens, "output": reply.output_tokens},
@@ -69,19 +64,39 @@ class SoftAsking:
         Raises InvalidInput that names the field, ModelMissing when no soft prompt is in use or the language model that
         it was trained for is not there, UnknownName for a user without a soft prompt, Overloaded, StoreUnavailable.
         """
-        if wanted.task not in TASKS:
-            raise InvalidInput("task", f"{wanted.task} was given; with a soft prompt it is one of {', '.join(TASKS)}")
-        given, offered = self._prompting.given(wanted)
-        choices = tuple(map(_named, offered))
-        text = WORDINGS[Asked.NEXT_ITEM][0] if given is None else _named(given)
         prompter = self._soft_prompts.in_use()
-        prompt, answers = put(text, choices, prompter.config.style)
+        prompt, answers, choices = as_trained(self._prompting, wanted, prompter.config.style)
         prompted = self._soft_prompts.read(user, prompt if prompter.is_instructed else None, prompter)
         from models.soft_prompt.replying import Ask  # here, for it imports torch, as the prompter has by now
 
         aligned = self._soft_prompts.aligned(prompter)
         asked = Ask(aligned, prompted.prompt.vectors_KD, prompt, answers)
         return Pending(prompted, choices, self._answers.ask(asked, tokens))
+
+
+def as_trained(
+    prompting: Prompting, wanted: Wanted, style: Style | str
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """(prompt, answers, choices) of what is wanted, laid out as in training. Raises InvalidInput that names the
+    field."""
+    if wanted.task not in TASKS:
+        raise InvalidInput("task", f"{wanted.task} was given; asked so it is one of {', '.join(TASKS)}")
+    given, offered = prompting.given(wanted)
+    choices = tuple(map(_named, offered))
+    text = WORDINGS[Asked.NEXT_ITEM][0] if given is None else _named(given)
+    return *put(text, choices, style), choices
+
+
+def answered(choices: Sequence[str], reply: "Reply") -> dict[str, Any]:
+    """What every such answer says, ready for JSON: the likeliest of the choices, or words."""
+    ranked = sorted(zip(choices, reply.lifts, strict=True), key=lambda pair: -pair[1])
+    text = ranked[0][0] if ranked else shown(reply.text)
+    return {
+        "answer": text,
+        "answer_html": as_html(text),
+        "is_finished": reply.is_finished,
+        "choices": [{"choice": choice, "lift": lift} for choice, lift in ranked],
+    }
 
 
 class _Replies:

@@ -58,7 +58,7 @@ def _chosen(ask: Ask) -> Reply:
     before = ask.aligned.before([question])
     soft_BKW = torch.from_numpy(ask.soft_KW[None]).to(language.device.name)
     found: list[float] = []
-    for some in _parts(answers):
+    for some in parts(answers):
         rows = laid_out([((), some)]).to(language.device.name)
         chances_F = language.log_likelihoods(soft_BKW, language.words(rows), rows, before)
         found += (chances_F - language.priors(some)).tolist()
@@ -66,7 +66,7 @@ def _chosen(ask: Ask) -> Reply:
     return Reply(ask.answers[best].strip(), len(question), len(answers[best]), True, tuple(found))
 
 
-def _parts(answers: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+def parts(answers: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
     """As many answers together as have TOKENS: each token has logits of the whole vocabulary, and 200 titles of 200
     characters would take gigabytes."""
     some: list[Sequence[int]] = []

@@ -19,6 +19,7 @@ from services.api import (
     soft_prompts,
     summaries,
     tasks,
+    updates,
     users,
 )
 from services.metrics import Metrics
@@ -37,7 +38,7 @@ def create_app(serving: Serving) -> FastAPI:
     problems.install(app)
     # The busiest first, and users last: its shortest route would take the longer ones of the others for ids. Laid flat,
     # since a router within a router is searched twice for each request.
-    modules = (recommendations, events, items, models, health, tasks, summaries, prompts, soft_prompts, users)
+    modules = (recommendations, events, items, models, health, tasks, summaries, prompts, soft_prompts, updates, users)
     app.router.routes[:0] = [route for module in modules for route in module.router(serving).routes]
     app.add_middleware(Measured, metrics=serving.metrics)
     return app
@@ -95,5 +96,6 @@ _SUFFIXES: Final = (
     "/prompt",
     "/soft-prompt",
     "/ask",
+    "/update",
     *(f"/tasks/{task.family}" for task in tasks.TASKS),
 )

@@ -1,6 +1,7 @@
 """Prompts about a user within a budget of tokens, and answers to them by the generator of this deployment."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Annotated, Any, Final
 
@@ -12,18 +13,21 @@ from features.events import ItemId, UserId
 from features.wire import ID_LENGTH, Id, parse_one
 from models.summaries.kinds import SummaryKind
 from models.summaries.prompting import Layout, Task
+from services.adapted_asking import Pending as Adapted
 from services.answering import ANSWER_SECONDS, Said, as_html, shown
 from services.api.bodies import answers, described, read_body
 from services.api.escaping import quoting
 from services.api.tasks import gone, in_time
 from services.prompting import INPUT_MOST, By, Wanted
 from services.serving import Serving
+from services.soft_asking import Pending as Prompted
 
 NO_GENERATOR: Final = (
     "no text generator is configured; set TASTEPRINT_GENERATOR to local (after `tasteprint weights pull "
     "SmolLM2-135M-Instruct`), or to http(s)://HOST/v1 of an OpenAI-compatible server"
 )
 
+AskSo = Callable[[UserId, Wanted, int], Adapted | Prompted]
 UserPath = Annotated[str, Path(min_length=1, max_length=ID_LENGTH)]
 Choice = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200)]
 
@@ -81,6 +85,9 @@ class AskRequest(PromptRequest):
     tokens: Annotated[int, Field(ge=1, le=1024, description="The most tokens of the answer.")] = 128
     soft_prompt: Annotated[
         bool, Field(strict=True, description="Whether the user's soft prompt stands for summary and past.")
+    ] = False
+    adapted: Annotated[
+        bool, Field(strict=True, description="Whether the model's weights, changed for the user, stand for them.")
     ] = False
 
 
@@ -180,15 +187,24 @@ def router(serving: Serving) -> APIRouter:
         `lift`: how much likelier it is, in its logarithm, than behind "Answer:" alone; `choices` of the reply has all.
         `tokens` counts the vectors as `soft`, and `model` and `base_model` say whose they are. 409 when no soft prompt
         is in use, or the weights that are here are not those it was trained for; 404 for a user without one.
+
+        With `adapted` the same tasks are put to the language model of the stream adapter in use, whose weights are
+        changed for this user by the user's events: nothing of them is in the prompt. `as_of` is the last event that
+        counted. Where the user has no update yet, or one that cannot be trusted, the frozen model answers: `is_adapted`
+        is false then, and `degraded` says why. 409 when updates are off in this deployment, as they are until
+        TASTEPRINT_ADAPTED is set, or no adapter is in use.
         """
         body = parse_one(_ASK, await read_body(request, most))
-        if body.soft_prompt:
-            return await _behind_soft_prompt(serving, request, UserId(user_id), body)
+        if body.soft_prompt and body.adapted:
+            raise InvalidInput("adapted", "was given with soft_prompt; ask one after the other")
+        if body.soft_prompt or body.adapted:
+            ask_so: AskSo = serving.soft_asking.ask if body.soft_prompt else serving.adapted_asking.ask
+            return await _laid_out(ask_so, request, UserId(user_id), body)
         if serving.answers is None:
             raise ModelMissing(NO_GENERATOR)
         made = await asyncio.to_thread(serving.prompting.prompt, UserId(user_id), body.wanted())
         try:
-            answer = await _while_there(request, serving.answers.ask(made.prompt.messages, body.tokens))
+            answer = await while_there(request, serving.answers.ask(made.prompt.messages, body.tokens))
         except InvalidInput as error:
             if not error.field.startswith("prompts."):
                 raise
@@ -210,10 +226,11 @@ def router(serving: Serving) -> APIRouter:
     return routes
 
 
-async def _behind_soft_prompt(serving: Serving, request: Request, user: UserId, body: AskRequest) -> Response:
+async def _laid_out(ask: AskSo, request: Request, user: UserId, body: AskRequest) -> Response:
+    """The answer of a model that reads questions as it was trained to."""
     try:
-        pending = await asyncio.to_thread(serving.soft_asking.ask, user, body.wanted(), body.tokens)
-        reply = await _while_there(request, pending.reply)
+        pending = await asyncio.to_thread(ask, user, body.wanted(), body.tokens)
+        reply = await while_there(request, pending.reply)
     except InvalidInput as error:
         if error.field != "question":
             raise
@@ -221,7 +238,7 @@ async def _behind_soft_prompt(serving: Serving, request: Request, user: UserId, 
     return quoting(pending.said(reply))
 
 
-async def _while_there(request: Request, coming: Future[Said]) -> Said:
+async def while_there(request: Request, coming: Future[Said]) -> Said:
     """The answer when it comes; it is not worked on any more once the caller hangs up."""
     leaving = asyncio.create_task(gone(request))
     leaving.add_done_callback(lambda _: coming.cancel())

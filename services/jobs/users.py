@@ -1,4 +1,4 @@
-"""Exporting and erasing one user from the command line."""
+"""Exporting and erasing one user from the command line, and taking weight updates back."""
 
 import time
 from dataclasses import asdict
@@ -66,3 +66,11 @@ def erase_user(settings: Settings, user: str, now: float) -> dict[str, Any]:
             while opened.patient.rewriting():
                 time.sleep(0.02)
     return report | {"applied_by": "this command"}
+
+
+def reset_updates(settings: Settings, user: str | None) -> dict[str, Any]:
+    """Takes a user, or everybody where none is named, back to the frozen language model."""
+    with backends(settings) as opened:
+        if user is None:
+            return {"users": "all", "resets": opened.patient.reset_all_updates()}
+        return {"user_id": user, "reset": opened.patient.reset_updates(UserId(user))}
