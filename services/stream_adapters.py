@@ -111,7 +111,7 @@ class UserUpdates:
         """
         if not self._is_on:
             raise ModelMissing(OFF)
-        loaded, refused = self._following.in_use(), self._following.refused
+        loaded, refused = self.in_use(), self._following.refused
         problems = (f"another was put into use: {refused}",) if refused else ()
         try:
             with self._breaker.guard():
@@ -125,6 +125,10 @@ class UserUpdates:
             self._on_degraded()
         as_of = stored.update.as_of if stored.update is not None and state is not None else None
         return Update(loaded, user, state, f"{stored.generation}:{stored.revision}:{as_of}", as_of, problems)
+
+    def in_use(self) -> Loaded:
+        """What makes them. Raises ModelMissing when nothing does."""
+        return self._following.in_use()
 
     def _state(self, loaded: Loaded, stored: StoredUpdate) -> tuple[State | None, str]:
         """The state, or why there is none to be used."""
