@@ -17,6 +17,7 @@ ROUTES = {
     ("get", "/v1/users/{user_id}/history"),
     ("get", "/v1/users/{user_id}/recommendations"),
     ("get", "/v1/users/{user_id}/soft-prompt"),
+    ("delete", "/v1/users/{user_id}/update"),
     ("get", "/v1/users/{user_id}/summary"),
     ("patch", "/v1/users/{user_id}/summary"),
     ("post", "/v1/recommendations"),
