@@ -1,13 +1,12 @@
 """Trained arms on disk, each under what it was trained for, and beside them the scores that they gave to questions.
 
 An evaluation takes an arm that was trained for exactly what it measures, and no other. A training that is killed goes
-on from its last checkpoint; scores are kept task by task, for on a CPU those of long prompts take half an hour.
+on from its last checkpoint.
 Shapes: Q questions, C choices.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -16,14 +15,13 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 
 from features.errors import UnknownName
 from models.device import Device
 from models.encoders.config import EncoderConfig
 from models.encoders.frozen import FrozenEncoder
 from models.encoders.model import Encoder, Sides
-from models.kept import folder_name, load_parts, save_parts
+from models.kept import folder_name, load_parts
 from models.language.adapters import base_digest
 from models.language.plain_tokens import PlainTokens
 from models.soft_prompt.aligning import Progress, align
@@ -33,24 +31,11 @@ from models.soft_prompt.language import Language
 from models.soft_prompt.log import Log
 from models.soft_prompt.questions import Question
 from models.soft_prompt.reading import Past, pasts_of, pasts_of_strangers
-from models.soft_prompt.tasks import Task
+from models.soft_prompt.scored import Scored, scored_by_task, timed
 from models.soft_prompt.telling import Telling
 from models.soft_prompt.trained import Aligned
 
 FORMAT: Final = 1
-TIMED: Final = 3  # questions of a task that are answered one at a time, for the latency
-_SCORES: Final = "scores.safetensors"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """scores_QC: of each choice. tokens_Q: of each prompt, its answer not counted; history_Q: those of them that tell
-    of the user, in vectors or in words. seconds_S: of questions that were answered one at a time."""
-
-    scores_QC: NDArray[np.float32]
-    tokens_Q: NDArray[np.int64]
-    history_Q: NDArray[np.int64]
-    seconds_S: NDArray[np.float64]
 
 
 class ArmStore:
@@ -69,14 +54,16 @@ class ArmStore:
         may_train: bool = False,
         device: Device | None = None,
         progress: Progress | None = None,
+        command: str = "questions",
     ) -> None:
         """language: the folder of the language model. data: events and questions; an arm's encoder is put in the
-        place of the one in it. fingerprint, seed: of the data set, and of all that is drawn. Raises WeightsRefused."""
+        place of the one in it. fingerprint, seed: of the data set, and of all that is drawn. command: the evaluation
+        that trains what is missing. Raises WeightsRefused."""
         self.folder, self.language, self.log, self.data, self.seed = folder, language, log, data, seed
-        self._encoder_of = encoder_of
-        self._may_train, self._device, self._progress = may_train, device, progress
+        self._encoder_of, self.command = encoder_of, command
+        self.may_train, self.device, self.progress = may_train, device, progress
         asked = repr([*data.questions, "validation", *data.validation])
-        self._belongs = {
+        self.belongs: dict[str, Any] = {
             "format": FORMAT,
             "fingerprint": fingerprint,
             "questions": sha256(asked.encode()).hexdigest(),
@@ -96,13 +83,13 @@ class ArmStore:
         """
         encoder, telling = self.encoder(arm), self.telling(arm)
         told = None if telling is None else telling.digest
-        identity = {**self._belongs, "encoder": encoder.digest, "config": asdict(arm.config), "told": told}
+        identity = {**self.belongs, "encoder": encoder.digest, "config": asdict(arm.config), "told": told}
         folder = self.folder / folder_name(arm.name.replace("/", "-"), identity)
         if not folder.is_dir():
-            if not self._may_train:
+            if not self.may_train:
                 raise UnknownName(
                     f"{arm.name} was not trained for these questions, for {arm.config.minutes:g} minutes with seed "
-                    f"{self.seed}; `tasteprint evaluate questions --arms '{arm.name}' --train` trains it"
+                    f"{self.seed}; `tasteprint evaluate {self.command} --arms '{arm.name}' --train` trains it"
                 )
             checkpoint = self.folder / "unfinished" / f"{folder.name}.safetensors"
             aligned = align(
@@ -111,8 +98,8 @@ class ArmStore:
                 arm.config,
                 seed=self.seed,
                 checkpoint=checkpoint,
-                device=self._device,
-                progress=self._progress,
+                device=self.device,
+                progress=self.progress,
             )
             aligned.said = {**aligned.said, "arm": identity}
             aligned.save(folder)
@@ -129,7 +116,7 @@ class ArmStore:
         folder, manifest = (None, {}) if learner is None else self.learnt(learner)
         by = {
             "format": FORMAT,
-            "language": self._belongs["language"],
+            "language": self.belongs["language"],
             "encoder": encoder.digest,
             "learnt": manifest.get("parts"),
             "told": None if telling is None else telling.digest,
@@ -137,27 +124,16 @@ class ArmStore:
         }
         events = self.data.events
         pasts = pasts_of_strangers(events, questions, self.seed) if arm.is_stranger else pasts_of(events, questions)
-        aligned: Aligned | None = None
-        found: list[Mapping[str, NDArray[Any]]] = []
-        places: list[int] = []
-        for task in Task:
-            some = [place for place, question in enumerate(questions) if question.task is task]
-            if not some:
-                continue
-            own, theirs = [questions[place] for place in some], [pasts[place] for place in some]
-            identity = {**by, "asked": _digest(own, theirs)}
-            kept = self.folder / "scores" / folder_name(f"{arm.name.replace('/', '-')}-{task}", identity)
-            if not kept.is_dir():
-                if aligned is None:
-                    aligned = self._aligned(arm, folder, encoder)
-                save_parts(kept, {_SCORES: save(_asked(aligned, telling, own, theirs))}, identity)
-            found.append(load(load_parts(kept, identity)[0][_SCORES]))
-            places += some
-            if self._progress is not None:
-                self._progress(len(found), len(Task), f"{arm.name}: {task}")
-        order_Q = np.argsort(places)
-        scores_QC, tokens_Q, history_Q, seconds_S = (np.concatenate([one[name] for one in found]) for name in _KEPT)
-        return Scored(scores_QC[order_Q], tokens_Q[order_Q], history_Q[order_Q], seconds_S)
+        aligned = cache(lambda: self.aligned(arm, folder))
+        return scored_by_task(
+            self.folder / "scores",
+            arm.name,
+            by,
+            questions,
+            pasts,
+            lambda own, theirs: _asked(aligned(), telling, own, theirs),
+            self.progress,
+        )
 
     def encoder(self, arm: Arm) -> FrozenEncoder:
         """What it reads; one that has learnt nothing where it reads none, so that it is the same beside any other."""
@@ -186,10 +162,15 @@ class ArmStore:
         )
         return AligningData(events, self.data.encoder, *asked)
 
-    def _aligned(self, arm: Arm, folder: Path | None, encoder: FrozenEncoder) -> Aligned:
+    def aligned(self, arm: Arm, folder: Path | None) -> Aligned:
+        """The arm with its language model, ready to answer. folder: of the training that it answers by, None for none.
+
+        Raises WeightsRefused, BundleRefused.
+        """
+        encoder = self.encoder(arm)
         if folder is None:
-            return Aligned(arm.config, encoder, Language(self.language, self._device))
-        return Aligned.load(folder, encoder, self.language, self._device)
+            return Aligned(arm.config, encoder, Language(self.language, self.device))
+        return Aligned.load(folder, encoder, self.language, self.device)
 
 
 @cache
@@ -202,9 +183,6 @@ def blank(dimensions: int, length: int, items: int) -> FrozenEncoder:
     return FrozenEncoder(config, np.zeros((items, dimensions), np.float32), layers)
 
 
-_KEPT: Final = ("scores_QC", "tokens_Q", "history_Q", "seconds_S")
-
-
 def _asked(
     aligned: Aligned, telling: Telling | None, questions: Sequence[Question], pasts: Sequence[Past]
 ) -> dict[str, NDArray[Any]]:
@@ -213,11 +191,7 @@ def _asked(
     def told(question: Question, past: Past) -> Question:
         return question if telling is None else telling.before(question, past)
 
-    seconds = []
-    for question, past in list(zip(questions, pasts, strict=True))[:: max(1, len(questions) // TIMED)][:TIMED]:
-        start = time.perf_counter()
-        aligned.scores([told(question, past)], [past])
-        seconds.append(time.perf_counter() - start)
+    seconds_S = timed(lambda one, past: aligned.scores([told(one, past)], [past]), questions, pasts)
     asked = [told(question, past) for question, past in zip(questions, pasts, strict=True)]
     soft, plain = aligned.config.tokens, aligned.language.tokens.plain
     words = [len(plain(one.text)) - len(plain(question.text)) for one, question in zip(asked, questions, strict=True)]
@@ -225,14 +199,5 @@ def _asked(
         "scores_QC": aligned.scores(asked, pasts),
         "tokens_Q": np.array([soft + len(aligned.asked(one)[0]) for one in asked], np.int64),
         "history_Q": soft + np.array(words, np.int64),
-        "seconds_S": np.array(seconds, np.float64),
+        "seconds_S": seconds_S,
     }
-
-
-def _digest(questions: Sequence[Question], pasts: Sequence[Past]) -> str:
-    """sha256 of what is asked, and of what is known of whom it is asked about."""
-    digest = sha256(repr([*questions]).encode())
-    for past in pasts:
-        for array in (past.items_L, past.at_L, past.values_L):
-            digest.update(b"|" if array is None else array.tobytes() + b"|")
-    return digest.hexdigest()

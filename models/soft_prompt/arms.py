@@ -26,14 +26,18 @@ SIZES: Final = ((16, 1), (64, 1), (128, 2))  # dimensions and blocks of the scal
 LENGTHS: Final = (10, 50, 200)  # events that they read
 SCALED: Final = "linear-1"  # the adapter of the scaling study
 
-# A step over long prompts takes long: smaller ones, so that there are enough of them in the same minutes, and fewer
-# questions to measure between.
-_STEPS: Final[dict[int, dict[str, Any]]] = {
-    0: {"validation": 280},
-    10: {"batch": 8, "every": 25, "validation": 50, "steps": 3000},
-    50: {"batch": 4, "every": 20, "validation": 20, "steps": 6000},
-    ALL: {"batch": 4, "every": 20, "validation": 20, "steps": 6000},
-}
+
+def budget(told: int, minutes: float) -> dict[str, Any]:
+    """Settings of a training of so many minutes, with so many events told in words before each question.
+
+    A step over long prompts takes long: smaller ones, so that there are enough of them in the same minutes, and fewer
+    questions to measure between.
+    """
+    if not told:
+        return {"minutes": minutes, "validation": 280}
+    if told <= TOLD["text-10"]:
+        return {"minutes": minutes, "batch": 8, "every": 25, "validation": 50, "steps": 3000}
+    return {"minutes": minutes, "batch": 4, "every": 20, "validation": 20, "steps": 6000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,9 @@ def arms_of(
     arms += [Arm(name, first, alone, told=told) for name, told in TOLD.items()]
     for name, told in {"no-user": 0, **TOLD}.items():
         learnt = "text-50" if told == ALL and not has_gpu else name
-        config = replace(alone, minutes=minutes, **_STEPS[told])
+        config = replace(alone, **budget(told, minutes))
         arms.append(Arm(name + LORA, first, config, learnt + LORA, told))
-    own = {name: replace(preset(name), minutes=minutes, **_STEPS[0]) for name in adapters}
+    own = {name: replace(preset(name), **budget(0, minutes)) for name in adapters}
     for name, config in own.items():
         constant = f"constant/{name}"
         arms.append(Arm(constant, first, replace(config, source="constant"), constant))
@@ -83,7 +87,7 @@ def arms_of(
 
 def scaling_arms(encoder: EncoderConfig, minutes: float) -> list[Arm]:
     """Encoders of that kind, of every size and length."""
-    config = replace(preset(SCALED), minutes=minutes, **_STEPS[0])
+    config = replace(preset(SCALED), **budget(0, minutes))
     return [
         _soft(
             f"{encoder.kind}-{dimensions}x{blocks}-{length}",

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import InvalidInput
-from models.soft_prompt.arm_store import ArmStore, Scored
+from models.soft_prompt.arm_store import ArmStore
 from models.soft_prompt.arms import GUESSES, LORA, OF_ANOTHER, Arm
 from models.soft_prompt.claims import TEXT, claims
 from models.soft_prompt.comparing import AVERAGE, Drawn, Sheet, differences, interval, spread, terciles
 from models.soft_prompt.drawing import even
 from models.soft_prompt.questions import Question
 from models.soft_prompt.report import report
+from models.soft_prompt.scored import Scored
 from models.soft_prompt.tasks import Dimension, Task
 from models.soft_prompt.telling import TOKENS_MOST
 

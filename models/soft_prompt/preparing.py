@@ -11,6 +11,7 @@ from models.encoders.store import Cut, EncoderStore
 from models.soft_prompt.data import AligningData
 from models.soft_prompt.drawing import draw, even
 from models.soft_prompt.log import Log, Split, log_of
+from models.soft_prompt.questions import Question
 from models.soft_prompt.tasks import Asking
 
 
@@ -25,14 +26,20 @@ def prepared(
     """
     asking = asking or Asking()
     log = log_of(dataset, asking)
-    validation = even(draw(log, Split.VALIDATION, asking, seed=seed), seed)
-    order = np.random.default_rng(seed).permutation(len(validation)).tolist()
+    questions, validation = asked_of(log, asking, seed)
     return log, AligningData(
         encoder_data(log.past, texts_of(dataset.items, log.vocabulary)),
         encoder_of(dataset, log, encoders, config, asking, seed),
-        draw(log, Split.TRAIN, asking, seed=seed),
-        [validation[place] for place in order],
+        questions,
+        validation,
     )
+
+
+def asked_of(log: Log, asking: Asking, seed: int = 0) -> tuple[list[Question], list[Question]]:
+    """Questions about training users, and even ones, in a drawn order, about validation users. Raises InvalidInput."""
+    validation = even(draw(log, Split.VALIDATION, asking, seed=seed), seed)
+    order = np.random.default_rng(seed).permutation(len(validation)).tolist()
+    return draw(log, Split.TRAIN, asking, seed=seed), [validation[place] for place in order]
 
 
 def encoder_of(

@@ -13,9 +13,10 @@ from toy_sequences import CPU
 from features.errors import BundleRefused, UnknownName
 from models.soft_prompt import arm_store
 from models.soft_prompt.aligning import align
-from models.soft_prompt.arm_store import ArmStore, Scored
+from models.soft_prompt.arm_store import ArmStore
 from models.soft_prompt.arms import Arm
 from models.soft_prompt.reading import pasts_of, pasts_of_strangers
+from models.soft_prompt.scored import Scored
 from models.soft_prompt.tasks import Task
 from models.soft_prompt.trained import Aligned
 
