@@ -70,7 +70,7 @@ def accuracies(report: Mapping[str, Any]) -> "Figure":
             shown,
             one["value"],
             yerr=[[max(one["value"] - one["low"], 0.0)], [max(one["high"] - one["value"], 0.0)]],
-            fmt="s" if arm.startswith(("text", "no-user")) else "^" if arm.startswith("constant") else "o",
+            fmt="s" if arm.startswith(("text", "no-user", "zero-shot")) else "^" if arm.startswith("constant") else "o",
             color=colours[_own(arm)],
             markerfacecolor="none" if _own(arm) != arm else None,
             capsize=3,
@@ -87,6 +87,28 @@ def accuracies(report: Mapping[str, Any]) -> "Figure":
 def _own(arm: str) -> str:
     """The arm that is fed with another's past, as it is with its own."""
     return arm.partition(" of another")[0]
+
+
+def latencies(report: Mapping[str, Any]) -> "Figure":
+    """How many times what the model alone takes a request of each arm takes, by the tokens of its user's history."""
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for place, (arm, found) in enumerate(report["arms"].items()):
+        if found.get("latency"):
+            tokens, ratios = [*map(int, found["latency"])], [one["ratio"] for one in found["latency"].values()]
+            axes.plot(tokens, ratios, marker="o", color=colormaps["tab20"](place % 20), label=arm)
+    axes.set_xscale("symlog", linthresh=128)
+    axes.set_yscale("log")
+    axes.set_xlabel("tokens of the history in words")
+    axes.set_ylabel("latency of a request, of the frozen model's without a history")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        figure.legend(loc="outside right upper", fontsize="small")
+    return figure
 
 
 def scaling(points: Sequence[Mapping[str, Any]]) -> "Figure":

@@ -95,6 +95,11 @@ def arms_folder(settings: Settings) -> Path:
     return settings.home / "soft-prompts" / "arms"
 
 
+def adapted_arms_folder(settings: Settings) -> Path:
+    """Where the arms of evaluations of weight updates are kept, a folder each, and what they answered."""
+    return settings.home / "stream-adapters" / "arms"
+
+
 def open_p5_store(
     settings: Settings,
     *,

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +36,14 @@ from models.soft_prompt.telling import Telling
 from models.soft_prompt.trained import Aligned
 
 FORMAT: Final = 1
+
+
+class Learnt(Protocol):
+    """What a training comes to. said: how it was trained, JSON values."""
+
+    said: Mapping[str, Any]
+
+    def save(self, folder: Path) -> None: ...
 
 
 class ArmStore:
@@ -84,15 +92,9 @@ class ArmStore:
         encoder, telling = self.encoder(arm), self.telling(arm)
         told = None if telling is None else telling.digest
         identity = {**self.belongs, "encoder": encoder.digest, "config": asdict(arm.config), "told": told}
-        folder = self.folder / folder_name(arm.name.replace("/", "-"), identity)
-        if not folder.is_dir():
-            if not self.may_train:
-                raise UnknownName(
-                    f"{arm.name} was not trained for these questions, for {arm.config.minutes:g} minutes with seed "
-                    f"{self.seed}; `tasteprint evaluate {self.command} --arms '{arm.name}' --train` trains it"
-                )
-            checkpoint = self.folder / "unfinished" / f"{folder.name}.safetensors"
-            aligned = align(
+
+        def train(checkpoint: Path) -> Aligned:
+            return align(
                 replace(self._told(telling), encoder=encoder),
                 self.language,
                 arm.config,
@@ -101,10 +103,29 @@ class ArmStore:
                 device=self.device,
                 progress=self.progress,
             )
-            aligned.said = {**aligned.said, "arm": identity}
-            aligned.save(folder)
+
+        return self.trained_once(self.folder, arm.name, identity, arm.config.minutes, train)
+
+    def trained_once(
+        self, folder: Path, name: str, identity: Mapping[str, Any], minutes: float, train: Callable[[Path], Learnt]
+    ) -> tuple[Path, Mapping[str, Any]]:
+        """(folder, manifest) of a training of this identity (JSON values), kept in a folder of arms; as `learnt`.
+
+        train: makes up for it, from the checkpoint in the file that it is given.
+        """
+        own = folder / folder_name(name.replace("/", "-"), identity)
+        if not own.is_dir():
+            if not self.may_train:
+                raise UnknownName(
+                    f"{name} was not trained for these questions, for {minutes:g} minutes with seed {self.seed}; "
+                    f"`tasteprint evaluate {self.command} --arms '{name}' --train` trains it"
+                )
+            checkpoint = folder / "unfinished" / f"{own.name}.safetensors"
+            made = train(checkpoint)
+            made.said = {**made.said, "arm": identity}
+            made.save(own)
             checkpoint.unlink(missing_ok=True)
-        return folder, load_parts(folder, {"arm": identity})[1]
+        return own, load_parts(own, {"arm": identity})[1]
 
     def scored(self, arm: Arm, learner: Arm | None, questions: Sequence[Question]) -> Scored:
         """What an arm scores the choices, in the order of the questions; from disk where it was asked them before.
@@ -112,28 +133,32 @@ class ArmStore:
 
         Raises what `learnt` does.
         """
-        encoder, telling = self.encoder(arm), self.telling(arm)
+        telling = self.telling(arm)
         folder, manifest = (None, {}) if learner is None else self.learnt(learner)
-        by = {
-            "format": FORMAT,
-            "language": self.belongs["language"],
-            "encoder": encoder.digest,
-            "learnt": manifest.get("parts"),
-            "told": None if telling is None else telling.digest,
-            "style": arm.config.style,
-        }
         events = self.data.events
         pasts = pasts_of_strangers(events, questions, self.seed) if arm.is_stranger else pasts_of(events, questions)
         aligned = cache(lambda: self.aligned(arm, folder))
         return scored_by_task(
             self.folder / "scores",
             arm.name,
-            by,
+            self.by(arm, manifest),
             questions,
             pasts,
             lambda own, theirs: _asked(aligned(), telling, own, theirs),
             self.progress,
         )
+
+    def by(self, arm: Arm, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """What the scores of an arm depend on besides the questions (JSON values). manifest: its training's."""
+        telling = self.telling(arm)
+        return {
+            "format": FORMAT,
+            "language": self.belongs["language"],
+            "encoder": self.encoder(arm).digest,
+            "learnt": manifest.get("parts"),
+            "told": None if telling is None else telling.digest,
+            "style": arm.config.style,
+        }
 
     def encoder(self, arm: Arm) -> FrozenEncoder:
         """What it reads; one that has learnt nothing where it reads none, so that it is the same beside any other."""

@@ -8,7 +8,7 @@ ENCODER/ADAPTER               the soft prompt
 ENCODER/ADAPTER of another user   the same, fed with a stranger's past: a control
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -69,13 +69,8 @@ def arms_of(
     for name in adapters:
         if not preset(name).tokens:
             raise InvalidInput("adapters", f"{name!r} was given, which makes no soft prompt")
-    first, alone = encoders[0], preset("none")
-    arms = [Arm("no-user", first, alone)]
-    arms += [Arm(name, first, alone, told=told) for name, told in TOLD.items()]
-    for name, told in {"no-user": 0, **TOLD}.items():
-        learnt = "text-50" if told == ALL and not has_gpu else name
-        config = replace(alone, **budget(told, minutes))
-        arms.append(Arm(name + LORA, first, config, learnt + LORA, told))
+    first = encoders[0]
+    arms = text_arms(first, {"no-user": 0, **TOLD}, minutes, has_gpu=has_gpu)
     own = {name: replace(preset(name), **budget(0, minutes)) for name in adapters}
     for name, config in own.items():
         constant = f"constant/{name}"
@@ -83,6 +78,17 @@ def arms_of(
     soft = [_soft(encoder.kind, encoder, name, config) for encoder in encoders for name, config in own.items()]
     arms += [*soft, *(replace(arm, name=arm.name + OF_ANOTHER, is_stranger=True) for arm in soft)]
     return {arm.name: arm for arm in arms}
+
+
+def text_arms(encoder: EncoderConfig, told: Mapping[str, int], minutes: float, *, has_gpu: bool) -> list[Arm]:
+    """The language model told so many events in words, by the arm's name: as it is, and then tuned to each. Whole
+    histories are tuned on where there is a GPU, elsewhere by the arm before them."""
+    alone, names = preset("none"), [*told]
+    arms = [Arm(name, encoder, alone, told=count) for name, count in told.items()]
+    for place, (name, count) in enumerate(told.items()):
+        learnt = names[place - 1] if count == ALL and not has_gpu else name
+        arms.append(Arm(name + LORA, encoder, replace(alone, **budget(count, minutes)), learnt + LORA, count))
+    return arms
 
 
 def scaling_arms(encoder: EncoderConfig, minutes: float) -> list[Arm]:
@@ -105,7 +111,7 @@ def _soft(encoder: str, of: EncoderConfig, adapter: str, config: SoftPromptConfi
     return Arm(name, of, config, name)
 
 
-def chosen(arms: Sequence[str], names: Sequence[str]) -> list[str]:
+def chosen(arms: Sequence[str], names: Sequence[str], optional: Sequence[str] = OPTIONAL) -> list[str]:
     """Those named of the arms there are, guesses among them, in their order; without names all but the optional ones.
 
     Raises InvalidInput for a name that is none.
@@ -114,4 +120,4 @@ def chosen(arms: Sequence[str], names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in there:
             raise InvalidInput("arms", f"{name!r} was given; there are {', '.join(there)}")
-    return [name for name in there if (name in names if names else name not in OPTIONAL)]
+    return [name for name in there if (name in names if names else name not in optional)]

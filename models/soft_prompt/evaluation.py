@@ -75,13 +75,13 @@ def evaluate_questions(
         if name in GUESSES:
             right_Q = guessed(name, questions)
             whole = Sheet.of(drawn, bootstrap, seed).accuracies(guessed(name, drawn))
-            cost |= {"drawn": {"questions": len(drawn), **_figures(whole)}}
+            cost |= {"drawn": {"questions": len(drawn), **figures(whole)}}
         else:
             arm = arms[name]
             scored = store.scored(arm, arms.get(arm.learnt), questions)
             right_Q, cost = right(scored, questions), {**costs(scored), **_trained(store, arm, arms)}
         accuracies[name] = sheet.accuracies(right_Q)
-        found[name] = {**_figures(accuracies[name]), **cost, "history": _by_history(sheet, right_Q, cuts_Q)}
+        found[name] = {**figures(accuracies[name]), **cost, "history": by_history(sheet, right_Q, cuts_Q)}
     text, judged = _best_text(store, arms, names, seed)
     are_all_texts = len(judged) == sum(_is_tuned_text(arm) for arm in arms.values())
     return {
@@ -126,7 +126,8 @@ def is_soft(arm: Arm | None) -> bool:
     return arm is not None and arm.reads_encoder and not arm.is_stranger
 
 
-def _figures(drawn: Drawn) -> dict[str, Any]:
+def figures(drawn: Drawn) -> dict[str, Any]:
+    """On average, by dimension and by task, each with its interval."""
     return {
         "accuracy": interval(drawn[AVERAGE]),
         "dimensions": {name: interval(drawn[name]) for name in map(str, Dimension) if name in drawn},
@@ -134,27 +135,29 @@ def _figures(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _by_history(sheet: Sheet, right_Q: NDArray[np.float64], cuts_Q: NDArray[np.int64]) -> dict[str, Any]:
+def by_history(sheet: Sheet, right_Q: NDArray[np.float64], cuts_Q: NDArray[np.int64]) -> dict[str, Any]:
+    """Accuracies by thirds of the questions, after how many events are known of the user."""
     return {
-        name: {"events": round(float(cuts_Q[is_in_Q].mean()), 1), **_figures(sheet.accuracies(right_Q, is_in_Q))}
+        name: {"events": round(float(cuts_Q[is_in_Q].mean()), 1), **figures(sheet.accuracies(right_Q, is_in_Q))}
         for name, is_in_Q in terciles(cuts_Q).items()
         if is_in_Q.any()
     }
 
 
-def _trained(store: ArmStore, arm: Arm, arms: Mapping[str, Arm]) -> dict[str, Any]:
-    if not arm.learnt:
-        return {"trained": None}
-    manifest = store.learnt(arms[arm.learnt])[1]
+def trained(name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """How an arm of this name was trained, by the manifest of its training."""
     curves = manifest["curves"]
     return {
-        "trained": {
-            "as": arm.learnt,
-            "minutes": round(manifest["seconds"] / 60, 1),
-            "questions": int(sum(curves["questions"])),
-            "curves": curves,
-        }
+        "as": name,
+        "minutes": round(manifest["seconds"] / 60, 1),
+        "questions": int(sum(curves["questions"])),
+        "curves": curves,
     }
+
+
+def _trained(store: ArmStore, arm: Arm, arms: Mapping[str, Arm]) -> dict[str, Any]:
+    found = trained(arm.learnt, store.learnt(arms[arm.learnt])[1]) if arm.learnt else None
+    return {"trained": found}
 
 
 def _best_text(
@@ -217,8 +220,8 @@ def _gaps(name: str, accuracies: Mapping[str, Drawn], text: str | None) -> dict[
 
 
 def _point(store: ArmStore, arm: Arm, questions: Sequence[Question], sheet: Sheet) -> dict[str, Any]:
-    figures = _figures(sheet.accuracies(right(store.scored(arm, arm, questions), questions)))
-    del figures["tasks"]
+    found = figures(sheet.accuracies(right(store.scored(arm, arm, questions), questions)))
+    del found["tasks"]
     encoder = store.encoder(arm)
     return {
         "arm": arm.name,
@@ -226,5 +229,5 @@ def _point(store: ArmStore, arm: Arm, questions: Sequence[Question], sheet: Shee
         "parameters": int(encoder.items_ND.size + sum(array.size for array in encoder.layers.values())),
         "length": arm.encoder.length,
         **_trained(store, arm, {arm.name: arm}),
-        **figures,
+        **found,
     }

@@ -1,10 +1,8 @@
 """What soft prompts are worth, as a table for people or JSON for machines."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from features.datasets import Dataset, fingerprint
 from features.errors import InvalidInput, ModelMissing
@@ -15,6 +13,7 @@ from models.registry import Run
 from services.console import out, print_json, progress
 from services.jobs.loading import load_or_pull
 from services.jobs.recording import recorded
+from services.jobs.reporting_arms import difference, print_claims, record_arms, spread, table_of
 from services.jobs.training import encoder_store
 from services.settings import Settings
 from services.wiring import arms_folder
@@ -116,66 +115,14 @@ def _record(run: Run, report: Mapping[str, Any]) -> None:
     points = report["scaling"] or []
     if points:
         run.figure("scaling", plots.scaling(points))
-    run.metrics({f"{name}/accuracy": found["accuracy"]["value"] for name, found in report["arms"].items()})
-    for name, found in [*report["arms"].items(), *((point["arm"], point) for point in points)]:
-        trained = found.get("trained") or {}
-        with run.child(name, {"trained_as": trained.get("as", "")}) as child:
-            child.metrics(dict(_numbers(found)))
-            for curve, values in trained.get("curves", {}).items():
-                child.curve(curve, values)
-
-
-def _numbers(found: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """An arm's figures, those of tasks and dimensions under their names."""
-    for part in ("accuracy", "low", "high"):
-        yield part, found["accuracy"]["value" if part == "accuracy" else part]
-    for group in ("dimensions", "tasks"):
-        for name, one in found.get(group, {}).items():
-            yield name, one["value"]
-    for name in ("tokens", "history_tokens", "latency_ms", "parameters", "length"):
-        if name in found:
-            yield name, found[name]
+    record_arms(run, report, points)
 
 
 def _print(report: Mapping[str, Any], dataset: Dataset) -> None:
-    of_dimension = [*dict.fromkeys(name for found in report["arms"].values() for name in found["dimensions"])]
-    asked = report["questions"]
-    title = f"{asked['questions']} questions about {asked['users']} users of {dataset.name}"
-    table = Table("arm", *(_SHORT.get(name, name) for name in of_dimension), "average", title=title)
-    for name in ("tokens", "of the user", "ms", "trained on"):
-        table.add_column(name, justify="right")
-    for name, found in report["arms"].items():
-        trained = found.get("trained")
-        table.add_row(
-            name,
-            *(_spread(found["dimensions"][one]) for one in of_dimension),
-            _spread(found["accuracy"]),
-            *(f"{found[one]:.0f}" for one in ("tokens", "history_tokens", "latency_ms")),
-            f"{trained['questions']:,}" if trained else "",
-        )
-    out.print(table)
+    out.print(table_of(report, dataset.name))
     for pair, some in report["differences"].items():
-        said = ", ".join(
-            f"{_SHORT.get(name, name)} {one['value']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]"
-            for name, one in some.items()
-            if isinstance(one, Mapping)
-        )
         share = some.get("history_tokens")
-        out.print(f"{pair}: {said}" + ("" if share is None else f", {share:.1%} of its history tokens"))
-    for name, goals in report["claims"].items():
-        for goal in goals.values():
-            out.print(f"{name}: {goal['is']}: {_HOLDS[goal['holds']]}")
+        out.print(difference(pair, some) + ("" if share is None else f", {share:.1%} of its history tokens"))
+    print_claims(report)
     for point in report["scaling"] or []:
-        out.print(f"{point['arm']}, {point['parameters']:,} parameters: {_spread(point['accuracy'])}")
-
-
-_SHORT: Final = {
-    "sequence-understanding": "understanding",
-    "action-prediction": "prediction",
-    "interest-perception": "interest",
-}
-_HOLDS: Final[Mapping[bool | None, str]] = {True: "holds", False: "does not hold", None: "not known without its arms"}
-
-
-def _spread(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.3f} ±{(figure['high'] - figure['low']) / 2:.3f}"
+        out.print(f"{point['arm']}, {point['parameters']:,} parameters: {spread(point['accuracy'])}")
