@@ -5,8 +5,8 @@ Shapes: Q questions, N items.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import cached_property, partial
+from dataclasses import asdict, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ from models.soft_prompt.scored import Made, Scored, made_once, scored_by_task
 from models.soft_prompt.telling import ALL, Telling
 from models.stream_adapter.answering import OwnTuning, Prompting
 from models.stream_adapter.arms import AdapterArm, Arm, OwnContextArm
-from models.stream_adapter.costs import REPEATS, SIZES, Answering, measured
+from models.stream_adapter.costs import REPEATS, SIZES, measured
 from models.stream_adapter.data import AdaptingData
 from models.stream_adapter.streaming import Streaming
 from models.stream_adapter.trained import StreamAdapter
@@ -37,13 +37,15 @@ class Arms:
 
     def __init__(self, folder: Path, words: ArmStore, data: AdaptingData, arms: Mapping[str, Arm]) -> None:
         self.folder, self.words, self.data, self.arms = folder, words, data, arms
-        self._ready: tuple[str, Answering] | None = None
+        self._held: tuple[str, OwnTuning | Streaming] | None = None
 
     def learnt(self, arm: Arm) -> Mapping[str, Any] | None:
         """The manifest of the training that an arm answers by, made up for where it is missing and may be; None of one
         that has learnt nothing. Raises what `ArmStore.learnt` does."""
-        found = self._learnt(arm)
-        return None if found is None else found[1]
+        if isinstance(arm, AdapterArm):
+            return self._trained(arm)[1]
+        learner = self._learner(arm) if isinstance(arm, soft.Arm) else None
+        return None if learner is None else self.words.learnt(learner)[1]
 
     def scored(self, arm: Arm, questions: Sequence[Question]) -> Scored:
         """What an arm scores the choices, in the order of the questions; from disk where it was asked them before.
@@ -52,28 +54,33 @@ class Arms:
         """
         if isinstance(arm, soft.Arm):
             return self.words.scored(arm, self._learner(arm), questions)
-        pasts = self._pasts(arm, questions)
-        ask = partial(self._ask, arm)
-        return scored_by_task(self.folder / "scores", arm.name, self._by(arm), questions, pasts, ask, self._progress)
+        return scored_by_task(
+            self.folder / "scores",
+            arm.name,
+            self._by(arm),
+            questions,
+            self._pasts(arm, questions),
+            lambda own, theirs: self._ready(arm).ask(own, theirs),
+            self.words.progress,
+        )
 
     def measured(self, arm: Arm, questions: Sequence[Question]) -> Made:
         """What requests of an arm cost, by the first question, and its updates, as models/stream_adapter/costs.py gives
         them; measured once. Raises what `learnt` does."""
+        if isinstance(arm, AdapterArm):
+            arm = replace(arm, is_stranger=False)  # a stranger's past costs what one's own does
         question, pasts = questions[0], self._pasts(arm, questions[:DRIFT])
         asked = sha256(repr((question, [past.items_L.tolist() for past in pasts])).encode()).hexdigest()
         identity = {**self._by(arm), "sizes": list(SIZES), "repeats": REPEATS, "asked": asked}
 
         def make() -> Made:
-            return measured(self._answering(arm), question, self.words.data.events, self._counts_N, pasts)
+            answering = self._prompting(arm) if isinstance(arm, soft.Arm) else self._ready(arm)
+            return measured(answering, question, self.words.data.events, self._line_tokens, pasts)
 
-        return made_once(self.folder / "costs", arm.name, identity, make)
+        return made_once(self.folder / "costs", arm.learnt or arm.name, identity, make)
 
-    def _learnt(self, arm: Arm) -> tuple[Path, Mapping[str, Any]] | None:
-        if isinstance(arm, OwnContextArm):
-            return None
-        if isinstance(arm, soft.Arm):
-            learner = self._learner(arm)
-            return None if learner is None else self.words.learnt(learner)
+    def _trained(self, arm: AdapterArm) -> tuple[Path, Mapping[str, Any]]:
+        """(folder, manifest)."""
         identity = {**self.words.belongs, "config": asdict(arm.config), "data": self.data.digest}
 
         def make(checkpoint: Path) -> StreamAdapter:
@@ -109,27 +116,24 @@ class Arms:
             return pasts_of_strangers(events, questions, self.words.seed)
         return pasts_of(events, questions)
 
-    def _ask(self, arm: Arm, questions: Sequence[Question], pasts: Sequence[Past]) -> Made:
-        ready = self._answering(arm)
-        assert isinstance(ready, OwnTuning | Streaming)
-        return ready.ask(questions, pasts)
+    def _prompting(self, arm: soft.Arm) -> Prompting:
+        learner = self._learner(arm)
+        folder = None if learner is None else self.words.learnt(learner)[0]
+        return Prompting(self.words.aligned(arm, folder), self.words.telling(arm))
 
-    def _answering(self, arm: Arm) -> Answering:
+    def _ready(self, arm: AdapterArm | OwnContextArm) -> OwnTuning | Streaming:
         """The arm with its language model in memory, one at a time."""
-        if self._ready is None or self._ready[0] != arm.name:
-            self._ready = None  # two would take twice the memory
-            self._ready = arm.name, self._made_ready(arm)
-        return self._ready[1]
+        if self._held is None or self._held[0] != arm.name:
+            self._held = None  # two would take twice the memory
+            self._held = arm.name, self._made(arm)
+        return self._held[1]
 
-    def _made_ready(self, arm: Arm) -> Answering:
-        words, found = self.words, self._learnt(arm)
-        folder = None if found is None else found[0]
-        if isinstance(arm, soft.Arm):
-            return Prompting(words.aligned(arm, folder), words.telling(arm))
+    def _made(self, arm: AdapterArm | OwnContextArm) -> OwnTuning | Streaming:
+        words = self.words
         if isinstance(arm, OwnContextArm):
             return OwnTuning(words.aligned(self._frozen, None), self._own(arm), arm.config, words.seed)
-        assert folder is not None
-        return Streaming(StreamAdapter.load(folder, words.language, words.device), self.data.lines_N)
+        adapter = StreamAdapter.load(self._trained(arm)[0], words.language, words.device)
+        return Streaming(adapter, self.data.lines_N)
 
     def _own(self, arm: OwnContextArm) -> Telling:
         return Telling.of(self.words.log, self.words.tokens, arm.config.told)
@@ -142,10 +146,6 @@ class Arms:
         )
 
     @cached_property
-    def _counts_N(self) -> NDArray[np.int64]:
-        """Tokens of each item in words."""
+    def _line_tokens(self) -> NDArray[np.int64]:
+        """counts_N of each item in words."""
         return Telling.of(self.words.log, self.words.tokens, ALL).counts_N
-
-    @property
-    def _progress(self) -> Any:
-        return self.words.progress

@@ -32,6 +32,7 @@ RECENT: Final = tuple(name + LORA for name in TOLD if name not in ("zero-shot", 
 RANKS: Final = (2, 4, 16)  # of the ablation
 CHUNKS: Final = (32, 128)
 DISTILS: Final = (0.2, 1.0)
+STEPS: Final = 20_000  # more than there are in any budget
 _DISTIL: Final = 0.5  # the weight of the distillation where the configuration has none
 
 
@@ -63,7 +64,7 @@ def arms_of(
     config: of the weight updates. encoder, adapter: of the soft prompt. has_gpu: whether tuning on whole histories is
     affordable. Raises InvalidInput for an adapter of soft prompts that is none.
     """
-    plain = replace(config, minutes=minutes, source="user", distil=0.0)
+    plain = _plain(config, minutes)
     distilled = replace(plain, distil=config.distil or _DISTIL)
     prompts = soft.arms_of([encoder], [adapter], minutes, has_gpu=has_gpu)
     prompt = prompts[f"{encoder.kind}/{adapter}"]
@@ -81,13 +82,18 @@ def arms_of(
 
 def ablation_arms(config: StreamAdapterConfig, minutes: float) -> list[AdapterArm]:
     """Other ranks, chunks and distillations, one changed at a time, each learnt in so many minutes."""
-    plain = replace(config, minutes=minutes, source="user", distil=0.0)
+    plain = _plain(config, minutes)
     points = [plain]
     points += [replace(plain, rank=rank) for rank in RANKS]
     points += [replace(plain, chunk=chunk) for chunk in CHUNKS]
     points += [replace(plain, distil=distil) for distil in DISTILS]
     names = {f"rank {one.rank}, chunk {one.chunk}, distil {one.distil:g}": one for one in points}
     return [AdapterArm(name, one, name) for name, one in names.items()]
+
+
+def _plain(config: StreamAdapterConfig, minutes: float) -> StreamAdapterConfig:
+    """Without distillation, ended by its minutes alone."""
+    return replace(config, minutes=minutes, steps=STEPS, source="user", distil=0.0)
 
 
 def chosen(arms: Mapping[str, Arm], names: Sequence[str]) -> list[str]:

@@ -60,6 +60,7 @@ def evaluate_adaptation_and_report(
     from models.stream_adapter.arm_store import Arms
     from models.stream_adapter.arms import ablation_arms, arms_of, chosen
     from models.stream_adapter.evaluation import evaluate_adaptation
+    from models.stream_adapter.preparing import of_events
 
     weights = find_weights(SMOLLM2, settings.home)
     if weights is None:
@@ -97,7 +98,8 @@ def evaluate_adaptation_and_report(
                 progress=advance,
                 command="adaptation",
             )
-            store = Arms(adapted_arms_folder(settings), words, arms)
+            learnt = of_events(dataset, log, events, words.data.questions, words.data.validation)
+            store = Arms(adapted_arms_folder(settings), words, learnt, arms)
             drawn = draw(log, Split.TEST, asking, seed=seed)
             report = evaluate_adaptation(
                 store, drawn, names, seed=seed, each=each, few=few, bootstrap=bootstrap, points=points
