@@ -361,6 +361,29 @@ def train_soft_prompt(
     _report(train_it(settings, dataset, of, made, seed, promote=promote), json=json)
 
 
+@train.command("stream-adapter")
+def train_stream_adapter(
+    dataset: Data = "ml-100k",
+    preset: Annotated[str, typer.Option(help="default, distilled, overlapping or text.")] = "default",
+    seed: int = 0,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of the adapter's settings.")] = None,
+    set_: Set = None,
+    minutes: Annotated[float | None, typer.Option(min=0.001, help="Of a core, to end after these alone.")] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Put it into use in place of the one that is.")] = False,
+    json: Json = False,
+) -> None:
+    """Train what turns users' streams into weights of the local language model; the first one is put into use.
+
+    Needs `tasteprint weights pull SmolLM2-135M-Instruct`. A training that was interrupted goes on where it was.
+    """
+    settings = _settings()
+    from services.jobs.training_stream_adapter import stream_adapter_config
+    from services.jobs.training_stream_adapter import train_stream_adapter as train_it
+
+    made = stream_adapter_config(preset, config, set_ or [], minutes)
+    _report(train_it(settings, dataset, made, seed, promote=promote), json=json)
+
+
 def _names(given: str) -> list[str]:
     return [name.strip() for name in given.split(",") if name.strip()]
 
@@ -543,6 +566,55 @@ def evaluate_questions(
         each=questions,
         scaling_minutes=scaling_minutes if scaling else None,
         asking=with_settings(Asking(), said_settings(None, set_ or []), "questions"),
+        seed=seed,
+        bootstrap=bootstrap,
+        may_train=may_train,
+        json=json,
+    )
+
+
+@evaluate.command("adaptation")
+def evaluate_adaptation(
+    dataset: Data = "ml-100k",
+    arms: Annotated[str, typer.Option(help="Names of arms with commas between, to do these alone.")] = "",
+    minutes: Annotated[float, typer.Option(min=0.001, help="Of a core, to train an arm.")] = 45.0,
+    soft_prompt: Annotated[str, typer.Option(help="ENCODER/ADAPTER of the soft prompt beside.")] = "sasrec/linear-1",
+    preset: Annotated[str, typer.Option(help="Of the stream adapter: default, overlapping or text.")] = "default",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of the stream adapter.")] = None,
+    asking_set: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of how questions are drawn.")] = None,
+    questions: Annotated[int, typer.Option(min=1, help="Of a task to test users, at most.")] = 100,
+    few: Annotated[int, typer.Option(min=1, help="Of these, to the model that is tuned for each request.")] = 24,
+    ablation: Annotated[bool, typer.Option("--ablation", help="With other ranks, chunks and distillations.")] = False,
+    ablation_minutes: Annotated[float, typer.Option(min=0.001, help="Of a core, to train each of those.")] = 6.0,
+    seed: Annotated[int, typer.Option(help="Of questions and trainings.")] = 0,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Resamples of the users.")] = 1000,
+    may_train: Annotated[
+        bool, typer.Option("--train", help="Train the arms that are missing, `--minutes` each; goes on after a kill.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Ask a language model about users whose streams have changed its weights, are in its prompt, or unknown to it.
+
+    Needs `tasteprint weights pull SmolLM2-135M-Instruct`.
+    """
+    settings = _settings()
+    from models.configuring import with_settings
+    from models.soft_prompt.tasks import Asking
+    from services.jobs.evaluating_adaptation import evaluate_adaptation_and_report
+    from services.jobs.training import said_settings
+    from services.jobs.training_stream_adapter import stream_adapter_config
+
+    evaluate_adaptation_and_report(
+        settings,
+        dataset,
+        config=stream_adapter_config(preset, None, set_ or []),
+        soft_prompt=soft_prompt,
+        only=_names(arms),
+        minutes=minutes,
+        each=questions,
+        few=few,
+        ablation_minutes=ablation_minutes if ablation else None,
+        asking=with_settings(Asking(), said_settings(None, asking_set or []), "questions"),
         seed=seed,
         bootstrap=bootstrap,
         may_train=may_train,

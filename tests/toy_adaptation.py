@@ -21,7 +21,10 @@ DRAWN = _DATA.validation
 DATA = replace(_DATA, validation=_DATA.questions[:16])
 LOG = logged(DATA)
 ENCODER = DATA.encoder.config
-LINES = [line(name, [LOG.categories_G[row] for row in LOG.has_NG[item].nonzero()[0]]) for item, name in enumerate(LOG.names_N)]
+LINES = [
+    line(name, [LOG.categories_G[row] for row in LOG.has_NG[item].nonzero()[0]])
+    for item, name in enumerate(LOG.names_N)
+]
 ADAPTING = AdaptingData(
     DATA.events.starts_V, DATA.events.items_E, DATA.events.values_E, LINES, DATA.questions, DATA.validation
 )

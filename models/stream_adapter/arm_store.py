@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kept import load_parts
+from models.language.adapters import base_digest
 from models.soft_prompt import arms as soft
 from models.soft_prompt.arm_store import ArmStore
 from models.soft_prompt.questions import Question
@@ -22,6 +24,7 @@ from models.soft_prompt.scored import Made, Scored, made_once, scored_by_task
 from models.soft_prompt.telling import ALL, Telling
 from models.stream_adapter.answering import OwnTuning, Prompting
 from models.stream_adapter.arms import AdapterArm, Arm, OwnContextArm
+from models.stream_adapter.config import StreamAdapterConfig
 from models.stream_adapter.costs import REPEATS, SIZES, measured
 from models.stream_adapter.data import AdaptingData
 from models.stream_adapter.streaming import Streaming
@@ -30,6 +33,21 @@ from models.stream_adapter.training import train
 
 FORMAT: Final = 1
 DRIFT: Final = 8  # users by whose updates the drift is measured
+
+
+def trained_for(
+    folder: Path, data: AdaptingData, language: Path, config: StreamAdapterConfig, seed: int
+) -> Path | None:
+    """The folder of the arm that an evaluation has trained with just these, of those in `folder`; None of none.
+
+    Raises BundleRefused for one that is damaged.
+    """
+    wanted = {"config": asdict(config), "data": data.digest, "language": base_digest(language), "seed": seed}
+    for path in sorted(folder.glob("*/manifest.json")):
+        said = load_parts(path.parent, {})[1].get("arm", {})
+        if all(said.get(name) == value for name, value in wanted.items()):
+            return path.parent
+    return None
 
 
 class Arms:
@@ -68,7 +86,7 @@ class Arms:
         """What requests of an arm cost, by the first question, and its updates, as models/stream_adapter/costs.py gives
         them; measured once. Raises what `learnt` does."""
         if isinstance(arm, AdapterArm):
-            arm = replace(arm, is_stranger=False)  # a stranger's past costs what one's own does
+            arm = replace(arm, name=arm.learnt, is_stranger=False)  # a stranger's past costs what one's own does
         question, pasts = questions[0], self._pasts(arm, questions[:DRIFT])
         asked = sha256(repr((question, [past.items_L.tolist() for past in pasts])).encode()).hexdigest()
         identity = {**self._by(arm), "sizes": list(SIZES), "repeats": REPEATS, "asked": asked}
@@ -77,7 +95,7 @@ class Arms:
             answering = self._prompting(arm) if isinstance(arm, soft.Arm) else self._ready(arm)
             return measured(answering, question, self.words.data.events, self._line_tokens, pasts)
 
-        return made_once(self.folder / "costs", arm.learnt or arm.name, identity, make)
+        return made_once(self.folder / "costs", arm.name, identity, make)
 
     def _trained(self, arm: AdapterArm) -> tuple[Path, Mapping[str, Any]]:
         """(folder, manifest)."""
@@ -123,9 +141,10 @@ class Arms:
 
     def _ready(self, arm: AdapterArm | OwnContextArm) -> OwnTuning | Streaming:
         """The arm with its language model in memory, one at a time."""
-        if self._held is None or self._held[0] != arm.name:
+        own = arm.learnt or arm.name
+        if self._held is None or self._held[0] != own:
             self._held = None  # two would take twice the memory
-            self._held = arm.name, self._made(arm)
+            self._held = own, self._made(arm)
         return self._held[1]
 
     def _made(self, arm: AdapterArm | OwnContextArm) -> OwnTuning | Streaming:

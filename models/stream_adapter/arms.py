@@ -19,7 +19,7 @@ from models.encoders.config import EncoderConfig
 from models.soft_prompt import arms as soft
 from models.soft_prompt.arms import LORA, OF_ANOTHER
 from models.soft_prompt.telling import ALL
-from models.stream_adapter.config import StreamAdapterConfig
+from models.stream_adapter.config import StreamAdapterConfig, budgeted
 from models.stream_adapter.own_context import OwnContext
 
 ADAPTER: Final = "stream-adapter"
@@ -32,7 +32,6 @@ RECENT: Final = tuple(name + LORA for name in TOLD if name not in ("zero-shot", 
 RANKS: Final = (2, 4, 16)  # of the ablation
 CHUNKS: Final = (32, 128)
 DISTILS: Final = (0.2, 1.0)
-STEPS: Final = 20_000  # more than there are in any budget
 _DISTIL: Final = 0.5  # the weight of the distillation where the configuration has none
 
 
@@ -92,8 +91,7 @@ def ablation_arms(config: StreamAdapterConfig, minutes: float) -> list[AdapterAr
 
 
 def _plain(config: StreamAdapterConfig, minutes: float) -> StreamAdapterConfig:
-    """Without distillation, ended by its minutes alone."""
-    return replace(config, minutes=minutes, steps=STEPS, source="user", distil=0.0)
+    return replace(budgeted(config, minutes), source="user", distil=0.0)
 
 
 def chosen(arms: Mapping[str, Arm], names: Sequence[str]) -> list[str]:

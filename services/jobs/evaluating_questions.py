@@ -5,13 +5,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from features.datasets import Dataset, fingerprint
-from features.errors import InvalidInput, ModelMissing
+from features.errors import InvalidInput
 from models import plots
 from models.encoders.config import KINDS, EncoderConfig, preset
-from models.language.weights import SMOLLM2, find_weights
+from models.language.weights import SMOLLM2
 from models.registry import Run
 from services.console import out, print_json, progress
-from services.jobs.loading import load_or_pull
+from services.jobs.loading import load_or_pull, pulled_weights
 from services.jobs.recording import recorded
 from services.jobs.reporting_arms import difference, print_claims, record_arms, spread, table_of
 from services.jobs.training import encoder_store
@@ -53,9 +53,7 @@ def evaluate_questions_and_report(
     from models.soft_prompt.log import Split
     from models.soft_prompt.preparing import encoder_of, prepared
 
-    weights = find_weights(SMOLLM2, settings.home)
-    if weights is None:
-        raise ModelMissing(f"{SMOLLM2} is not there; `tasteprint weights pull {SMOLLM2}` brings it")
+    weights = pulled_weights(SMOLLM2, settings)
     configs = _encoders(encoders)
     arms = arms_of(configs, adapters, minutes, has_gpu=best_device().name == "cuda")
     names = chosen([*arms], only)

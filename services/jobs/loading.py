@@ -1,8 +1,10 @@
-"""Data sets by name: fetched on the first use, read from disk afterwards."""
+"""Data sets by name: fetched on the first use, read from disk afterwards; and weights that were pulled."""
 
 from pathlib import Path
 
 from features.datasets import PULLED, Dataset, load, pull
+from features.errors import ModelMissing
+from models.language.weights import find_weights
 from services.console import err
 from services.settings import Settings
 
@@ -12,6 +14,14 @@ def load_or_pull(data: str, settings: Settings) -> Dataset:
     if data in PULLED:
         pull(data, settings.home, err.print if err.is_terminal else None)
     return load(data, settings.home)
+
+
+def pulled_weights(name: str, settings: Settings) -> Path:
+    """The folder of pretrained weights. Raises ModelMissing when they were not pulled."""
+    folder = find_weights(name, settings.home)
+    if folder is None:
+        raise ModelMissing(f"{name} is not there; `tasteprint weights pull {name}` brings it")
+    return folder
 
 
 def lasting_name(data: str, settings: Settings) -> str:

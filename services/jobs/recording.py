@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features.datasets import Dataset
+from models.plots import curves
 from models.registry import Run
 from services.console import err
 from services.settings import Settings
@@ -28,6 +29,17 @@ def recorded(
         registry.open()
     with registry.run(experiment, name, given, {"mlflow.source.git.commit": commit}) as run:
         yield run
+
+
+def record_trained(run: Run, manifest: Mapping[str, Any]) -> None:
+    """How a model was trained by questions, from its manifest."""
+    found = manifest["curves"]
+    drawn = {"loss": found["loss"], "accuracy": found["validation accuracy"]}
+    for curve, values in drawn.items():
+        run.curve(curve, values)
+    run.metrics({"seconds": manifest["seconds"]})
+    run.figure("curves", curves(drawn))
+    run.report("manifest", manifest)
 
 
 def checkout() -> str:

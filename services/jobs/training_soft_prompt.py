@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from features.datasets import fingerprint
-from features.errors import ModelMissing
 from models.encoders.config import EncoderConfig
 from models.kept import folder_name
-from models.language.weights import SMOLLM2, find_weights
-from models.plots import curves
+from models.language.weights import SMOLLM2
 from models.soft_prompt.config import SoftPromptConfig, configured, preset
 from services.console import progress
-from services.jobs.loading import lasting_name, load_or_pull
-from services.jobs.recording import recorded
+from services.jobs.loading import lasting_name, load_or_pull, pulled_weights
+from services.jobs.recording import record_trained, recorded
 from services.jobs.training import encoder_store, said_settings
 from services.settings import Settings
 from services.soft_prompts import put_soft_prompt_into_use, soft_prompt_in_use, soft_prompts_folder
@@ -44,9 +42,7 @@ def train_soft_prompt(
 
     start = time.perf_counter()
     check(config)
-    weights = find_weights(SMOLLM2, settings.home)
-    if weights is None:
-        raise ModelMissing(f"{SMOLLM2} is not there; `tasteprint weights pull {SMOLLM2}` brings it")
+    weights = pulled_weights(SMOLLM2, settings)
     dataset = load_or_pull(data, settings)
     mark = fingerprint(dataset)
     with progress("preparing") as advance:
@@ -70,12 +66,7 @@ def train_soft_prompt(
                 save_soft_prompt(folder, aligned, log.vocabulary, SMOLLM2, told, said)
                 checkpoint.unlink(missing_ok=True)
             prompter = load_soft_prompt(folder)
-            drawn = _curves(prompter)
-            for curve, values in drawn.items():
-                run.curve(curve, values)
-            run.metrics({"seconds": prompter.manifest["seconds"]})
-            run.figure("curves", curves(drawn))
-            run.report("manifest", prompter.manifest)
+            record_trained(run, prompter.manifest)
             if is_wanted:
                 tags = {"version": prompter.version, "folder": name, "data": dataset.name, "fingerprint": mark}
                 run.keep(MODEL, SERVED, prompter.manifest, tags)
@@ -91,11 +82,6 @@ def train_soft_prompt(
 def soft_prompt_config(name: str, file: Path | None, given: Sequence[str]) -> SoftPromptConfig:
     """A preset, with what a TOML file and then NAME=VALUE settings say. Raises InvalidInput."""
     return configured(said_settings(file, given), preset(name))
-
-
-def _curves(prompter: "SoftPrompter") -> dict[str, list[float]]:
-    found = prompter.manifest["curves"]
-    return {"loss": found["loss"], "accuracy": found["validation accuracy"]}
 
 
 def _report(prompter: "SoftPrompter", folder: Path) -> dict[str, Any]:
