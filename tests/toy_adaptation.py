@@ -16,7 +16,7 @@ from models.stream_adapter.context import line
 from models.stream_adapter.data import AdaptingData
 from models.stream_adapter.own_context import OwnContext
 
-_DATA = favourites(users=240)
+_DATA = favourites(users=160)
 DRAWN = _DATA.validation
 DATA = replace(_DATA, validation=_DATA.questions[:16])
 LOG = logged(DATA)
@@ -33,7 +33,7 @@ ADAPTING = AdaptingData(
 def quick_adapter(**more: object) -> StreamAdapterConfig:
     """Small and short enough for a test."""
     small = {"chunk": 8, "queries": 2, "rank": 4, "batch": 16, "steps": 4, "every": 2, "validation": 16}
-    return StreamAdapterConfig(**{**small, "learning_rate": 0.01, "mapping_rate": 0.01, **more})
+    return StreamAdapterConfig(**{**small, "contrast": 1.0, "learning_rate": 0.03, "mapping_rate": 0.03, **more})
 
 
 def toy_arms(steps: int = 4) -> dict[str, Arm]:
@@ -43,7 +43,7 @@ def toy_arms(steps: int = 4) -> dict[str, Arm]:
     adapter = AdapterArm("stream-adapter", learns, "stream-adapter")
     arms: list[Arm] = [PromptArm(name, ENCODER, alone, told=told) for name, told in TOLD.items()]
     arms += [PromptArm(f"{name}+lora", ENCODER, alone, f"{name}+lora", told) for name, told in TOLD.items() if told]
-    constant = replace(learns, source="constant")
+    constant = replace(learns, source="constant", steps=4, every=2)
     arms += [
         OwnContextArm("lora-3", OwnContext(told=4, rank=2)),
         PromptArm("mean/query-2", ENCODER, quick(kind="query", tokens=2), "mean/query-2"),
