@@ -19,7 +19,7 @@ from models.encoders.config import EncoderConfig
 from models.soft_prompt import arms as soft
 from models.soft_prompt.arms import LORA, OF_ANOTHER
 from models.soft_prompt.telling import ALL
-from models.stream_adapter.config import StreamAdapterConfig, budgeted
+from models.stream_adapter.config import StreamAdapterConfig
 from models.stream_adapter.own_context import OwnContext
 
 ADAPTER: Final = "stream-adapter"
@@ -32,6 +32,7 @@ RECENT: Final = tuple(name + LORA for name in TOLD if name not in ("zero-shot", 
 RANKS: Final = (2, 4, 16)  # of the ablation
 CHUNKS: Final = (32, 128)
 DISTILS: Final = (0.2, 1.0)
+STEPS: Final = 1_000_000  # more than any minutes take
 _DISTIL: Final = 0.5  # the weight of the distillation where the configuration has none
 
 
@@ -88,6 +89,11 @@ def ablation_arms(config: StreamAdapterConfig, minutes: float) -> list[AdapterAr
     points += [replace(plain, distil=distil) for distil in DISTILS]
     names = {f"rank {one.rank}, chunk {one.chunk}, distil {one.distil:g}": one for one in points}
     return [AdapterArm(name, one, name) for name, one in names.items()]
+
+
+def budgeted(config: StreamAdapterConfig, minutes: float) -> StreamAdapterConfig:
+    """The same, whose training ends after so many minutes and not before."""
+    return replace(config, minutes=minutes, steps=STEPS)
 
 
 def _plain(config: StreamAdapterConfig, minutes: float) -> StreamAdapterConfig:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from features.errors import InvalidInput
@@ -13,7 +13,6 @@ from models.soft_prompt.questions import Style
 SOURCES: Final = ("user", "constant")
 DISTILLED: Final = ("logits", "states")
 _LAYERS: Final = re.compile(r"(\d+)(?:-(\d+)(?::([1-9]\d*))?)?")
-STEPS: Final = 1_000_000  # more than any minutes take
 _COUNTS: Final = ("chunk", "queries", "rank", "windows", "taught", "batch", "steps", "every", "validation")
 _RATES: Final = ("alpha", "learning_rate", "mapping_rate", "cache")
 
@@ -132,11 +131,6 @@ def preset(name: str = "default") -> StreamAdapterConfig:
     if name not in PRESETS:
         raise InvalidInput("preset", f"{name!r} was given; it is one of {', '.join(PRESETS)}")
     return StreamAdapterConfig(**PRESETS[name])
-
-
-def budgeted(config: StreamAdapterConfig, minutes: float) -> StreamAdapterConfig:
-    """The same, ended by so many minutes alone."""
-    return replace(config, minutes=minutes, steps=STEPS)
 
 
 def configured(settings: Mapping[str, Any], base: StreamAdapterConfig | None = None) -> StreamAdapterConfig:

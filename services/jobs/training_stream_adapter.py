@@ -106,7 +106,8 @@ def stream_adapter_config(
 
     Raises InvalidInput.
     """
-    from models.stream_adapter.config import budgeted, configured, preset
+    from models.stream_adapter.arms import budgeted
+    from models.stream_adapter.config import configured, preset
 
     made = configured(said_settings(file, given), preset(name))
     return made if minutes is None else budgeted(made, minutes)
