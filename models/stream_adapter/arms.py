@@ -75,8 +75,8 @@ def arms_of(
     ]
     for name, own in ((ADAPTER, plain), (ADAPTER + DISTILLED, distilled)):
         arms.append(AdapterArm(name, own, name))
-        arms.append(AdapterArm(CONSTANT + name, replace(own, source="constant"), CONSTANT + name))
         arms.append(AdapterArm(name + OF_ANOTHER, own, name, is_stranger=True))
+        arms.append(AdapterArm(CONSTANT + name, replace(own, source="constant"), CONSTANT + name))
     return {arm.name: arm for arm in arms}
 
 

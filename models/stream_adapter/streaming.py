@@ -29,7 +29,9 @@ class Streaming:
         self._kept: dict[_Key, State] = {_key(_NOTHING, 0): adapter.fresh()}
 
     def states(self, pasts: Sequence[Past]) -> list[State]:
-        """After all events of each past."""
+        """After all events of each past; of a control without users, as if there were none."""
+        if self.adapter.config.source == "constant":
+            return [self.adapter.fresh()] * len(pasts)
         waves: dict[int, list[tuple[_Key, _Key, Past]]] = defaultdict(list)
         wave_of: dict[_Key, int] = {}
         for past in sorted(pasts, key=lambda one: len(one.items_L)):
@@ -74,8 +76,10 @@ class Streaming:
     def plain(self, question: Question) -> object:
         return plainly(self.adapter.language, self.adapter.asked(question))
 
-    def update(self, past: Past) -> tuple[float, int]:
-        """Of one chunk of new tokens."""
+    def update(self, past: Past) -> tuple[float, int] | None:
+        """Of one chunk of new tokens; None of a control, which keeps nothing of a user."""
+        if self.adapter.config.source == "constant":
+            return None
         [state] = self.states([past])
         size = self.adapter.config.chunk
         added = np.resize(self._tokens(past, 0), size).tolist()

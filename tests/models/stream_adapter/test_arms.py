@@ -15,8 +15,8 @@ def test_every_way_of_telling_a_model_of_a_user_is_there_with_its_controls() -> 
         *texts,
         *(f"{name}+lora" for name in texts),
         *("lora-3", "mean/linear-1"),
-        *("stream-adapter", "constant/stream-adapter", "stream-adapter of another user"),
-        *("stream-adapter+distilled", "constant/stream-adapter+distilled", "stream-adapter+distilled of another user"),
+        *("stream-adapter", "stream-adapter of another user", "constant/stream-adapter"),
+        *("stream-adapter+distilled", "stream-adapter+distilled of another user", "constant/stream-adapter+distilled"),
     ]
     assert RECENT == ("text-5+lora", "text-10+lora", "text-25+lora", "text-50+lora")
 
