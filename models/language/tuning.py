@@ -172,7 +172,14 @@ def adapted(folder: Path, rank: int, seed: int = 0) -> Any:
         )
     except (OSError, ValueError) as error:
         raise WeightsRefused(f"{folder}: {error}") from None
-    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    return with_updates(model, rank)
+
+
+def with_updates(model: Any, rank: int, maps: Sequence[str] = ()) -> Any:
+    """A model with new updates put into it, which change nothing yet and alone are to be trained. maps: which of its
+    linear maps get them, by their names in a layer; all when there are none."""
+    named = list(maps) or "all-linear"
+    lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=named, task_type="CAUSAL_LM")
     with without_notice():
         return get_peft_model(model, lora)
 

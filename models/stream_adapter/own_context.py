@@ -8,15 +8,13 @@ Shapes: T tokens of a history, W dimensions of an embedding.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional
 
 from features.errors import InvalidInput
-from models.language.adapters import without_notice
+from models.language.tuning import with_updates
 from models.soft_prompt.language import Language
 
 
@@ -38,12 +36,8 @@ class OwnContextTuner:
         """Puts updates that change nothing yet into the model of `language`, which is still to be asked."""
         self.language, self.config = language, config
         torch.manual_seed(seed)
-        lora = LoraConfig(
-            r=config.rank, lora_alpha=2 * config.rank, target_modules=list(config.maps), task_type="CAUSAL_LM"
-        )
-        with without_notice():
-            whole: Any = get_peft_model(language.model, lora)
-        self.updates = nn.ParameterList(one for one in whole.to(language.device.name).parameters() if one.requires_grad)
+        whole = with_updates(language.model, config.rank, config.maps).to(language.device.name)
+        self.updates = nn.ParameterList(one for one in whole.parameters() if one.requires_grad)
         self.numbers = sum(one.numel() for one in self.updates)
         self._before = [one.detach().clone() for one in self.updates]
 
