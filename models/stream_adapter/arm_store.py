@@ -126,7 +126,7 @@ class Arms:
         by = {"format": FORMAT, "language": self.words.belongs["language"], "seed": self.words.seed}
         if isinstance(arm, OwnContextArm):
             return by | {"config": asdict(arm.config) | {"maps": list(arm.config.maps)}, "told": self._own(arm).digest}
-        return by | {"learnt": (self.learnt(arm) or {})["parts"], "is_stranger": arm.is_stranger}
+        return by | {"learnt": self._trained(arm)[1]["parts"], "is_stranger": arm.is_stranger}
 
     def _pasts(self, arm: Arm, questions: Sequence[Question]) -> list[Past]:
         events = self.words.data.events
