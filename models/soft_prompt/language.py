@@ -133,6 +133,12 @@ class Language:
         log_chances_A = logits_PV[rows.point_A, rows.target_A] - logits_PV.logsumexp(dim=-1)[rows.point_A]
         return log_chances_A.new_zeros(rows.n_answers).index_add(0, rows.answer_A, log_chances_A)
 
+    def lifts(self, log_chances_F: Tensor, asked: Sequence[Asked]) -> Tensor:
+        """lifts_F: how much likelier each answer is, in its logarithm, than behind the cue alone. Choices are compared
+        by it: by likelihood alone short and common words win, whatever is asked (Holtzman et al., "Surface form
+        competition", EMNLP 2021, domain conditional PMI)."""
+        return log_chances_F - self.priors([one for _, answers in asked for one in answers])
+
     @torch.no_grad()
     def priors(self, answers: Sequence[Sequence[int]]) -> Tensor:
         """log_chances_F of answers behind the cue alone, by the weights without any update: what their words weigh,

@@ -33,7 +33,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply(Completion):
-    """input_tokens: of the words alone. lifts: of the answers, in their order (Aligned.lifts); of which `text` has
+    """input_tokens: of the words alone. lifts: of the answers, in their order (Language.lifts); of which `text` has
     the greatest."""
 
     lifts: tuple[float, ...] = ()
@@ -59,9 +59,10 @@ def _chosen(ask: Ask) -> Reply:
     soft_BKW = torch.from_numpy(ask.soft_KW[None]).to(language.device.name)
     found: list[float] = []
     for some in parts(answers):
-        rows = laid_out([((), some)]).to(language.device.name)
+        asked = [((), some)]
+        rows = laid_out(asked).to(language.device.name)
         chances_F = language.log_likelihoods(soft_BKW, language.words(rows), rows, before)
-        found += (chances_F - language.priors(some)).tolist()
+        found += language.lifts(chances_F, asked).tolist()
     best = int(np.argmax(found))
     return Reply(ask.answers[best].strip(), len(question), len(answers[best]), True, tuple(found))
 

@@ -53,12 +53,8 @@ class Aligned:
         self.weights = self.prompter.weights  # the language model's updates are kept by themselves
 
     def lifts(self, pasts: Sequence[Past], asked: Sequence[Asked]) -> Tensor:
-        """lifts_F: how much likelier each answer is, in its logarithm, than behind the cue alone. Choices are compared
-        by it: by likelihood alone short and common words win, whatever is asked (Holtzman et al., "Surface form
-        competition", EMNLP 2021, domain conditional PMI)."""
-        return self.log_likelihoods(pasts, asked) - self.language.priors(
-            [one for _, answers in asked for one in answers]
-        )
+        """lifts_F of the answers, by which choices are compared (Language.lifts)."""
+        return self.language.lifts(self.log_likelihoods(pasts, asked), asked)
 
     def log_likelihoods(self, pasts: Sequence[Past], asked: Sequence[Asked]) -> Tensor:
         """log_chances_F of the answers to the questions, each behind the soft prompt of its user's past."""
@@ -108,6 +104,12 @@ class Aligned:
     def asked(self, question: Question) -> Asked:
         """The tokens of a question and of its choices."""
         return self.language.asked(*rendered(question, self.config.style), self.config.tokens)
+
+    def reads(self, asked: Asked) -> int:
+        """The tokens that are read for a question in training."""
+        words, answers = asked
+        is_read_anew = not self.config.tokens or len(self.language.updates)
+        return self.config.tokens + sum(len(answer) - 1 for answer in answers) + (len(words) if is_read_anew else 0)
 
     @torch.inference_mode()
     def _words(self, texts: Sequence[str]) -> Words:
