@@ -48,7 +48,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
-    """A ranking under way. known: items of the catalogue with their titles, whose likelihoods are to come; unknown ones
+    """A ranking under way. known: items of the catalogue with their titles, whose lifts are to come; unknown ones
     come last. reply: None where there is nothing to be asked."""
 
     update: Update
@@ -58,7 +58,7 @@ class Ranking:
 
     def said(self, reply: "Reply | None") -> dict[str, Any]:
         """What there is to say of it, ready for JSON."""
-        scores = () if reply is None else reply.log_likelihoods
+        scores = () if reply is None else reply.lifts
         ranked = sorted(zip(self.known, scores, strict=True), key=lambda pair: -pair[1])
         items = [_item(item, title, score) for (item, title), score in ranked]
         return {
@@ -94,7 +94,7 @@ class AdaptedAsking:
         return Pending(update, choices, self._answers.ask(asked, tokens))
 
     def rank(self, user: UserId, items: Sequence[ItemId]) -> Ranking:
-        """Hands items in, to be put in order by how likely a token of their titles is as what the user does next.
+        """Hands items in, to be put in order by how much likelier a token of their titles is as what the user does next.
 
         Raises as `ask` does.
         """

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from features.errors import InvalidInput
 from models.configuring import with_settings
+from models.soft_prompt.config import LOT
 from models.soft_prompt.questions import Style
 
 SOURCES: Final = ("user", "constant")
@@ -26,9 +27,9 @@ class StreamAdapterConfig:
     chunks or, as a control, nothing but what was learned. style: how answers are given.
 
     contrast: the part of a question's loss that is of the choice among those offered. text: the weight of the loss of
-    what the user does next, told in words, of which `windows` a step. distil: the weight of the distance to what the
-    frozen model says with the context in its prompt, in `distilled` ("logits", "states"), for `taught` questions a
-    step.
+    what the user does next, told in words, of which `windows` of the questions that are read together. distil: the
+    weight of the distance to what the frozen model says with the context in its prompt, in `distilled` ("logits",
+    "states"), for `taught` of them.
 
     learning_rate: of cores and of what they are applied by; mapping_rate: of what reads chunks.
     lengths: the most chunks of a context, the newest ones, in equal parts of the training, with commas; the last is
@@ -47,7 +48,7 @@ class StreamAdapterConfig:
     sees_previous: bool = False
     undo_rotary: bool = True
     source: str = "user"
-    style: str = "words"
+    style: str = "open"
     contrast: float = 0.8
     text: float = 0.0
     windows: int = 4
@@ -59,7 +60,7 @@ class StreamAdapterConfig:
     weight_decay: float = 0.01
     lengths: str = "4,8"
     cache: float = 4.0
-    batch: int = 24
+    batch: int = 32
     steps: int = 1000
     minutes: float = 0.0
     every: int = 50
@@ -83,6 +84,8 @@ class StreamAdapterConfig:
         for name in ("text", "distil", "minutes", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInput(name, f"{getattr(self, name)} was given; it is finite and not negative")
+        if self.batch > LOT and self.batch % LOT:
+            raise InvalidInput("batch", f"{self.batch} was given; above {LOT} it is a multiple of it")
         if not 0 <= self.contrast <= 1:
             raise InvalidInput("contrast", f"{self.contrast} was given; it is a part, from 0 to 1")
         if len(set(self.adapted)) != len(self.adapted) or not all(self.adapted):

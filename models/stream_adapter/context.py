@@ -21,7 +21,7 @@ from models.language.plain_tokens import PlainTokens
 TITLE_MOST: Final = 80  # characters
 CATEGORY_MOST: Final = 40
 CATEGORIES_MOST: Final = 6
-NEXT: Final = "The user's next items:\n"  # what stands before what a user may do next
+NEXT: Final = "The user's next items:"  # what is asked where a user may do something next
 
 Told = tuple[str, float | None]  # an item in words, and the value of the event, where it has one
 

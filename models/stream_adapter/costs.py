@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.encoders.data import EncoderData
 from models.soft_prompt.language import Language
@@ -124,16 +125,22 @@ def text_asked(language: Language) -> Asked:
 def text_likelihood(language: Language) -> float:
     """The mean log-likelihood of a token of TEXT by a model as it is now."""
     asked = text_asked(language)
-    return float(plainly(language, asked)[0]) / len(asked[1][0])
+    return float(alone(language, asked)[0]) / len(asked[1][0])
 
 
 @torch.inference_mode()
 def plainly(language: Language, asked: Asked) -> NDArray[np.float32]:
-    """The log-likelihood of each answer behind nothing but its question."""
-    rows = laid_out([asked]).to(language.device.name)
-    none_10W = torch.zeros(1, 0, language.width, device=language.device.name)
-    found: NDArray[np.float32] = language.log_likelihoods(none_10W, language.words(rows), rows).cpu().numpy()
+    """The lift of each answer behind nothing but its question."""
+    found: NDArray[np.float32] = language.lifts(alone(language, asked), [asked]).cpu().numpy()
     return found
+
+
+@torch.inference_mode()
+def alone(language: Language, asked: Asked) -> Tensor:
+    """log_chances_F of the answers behind nothing but their question."""
+    rows = laid_out([asked]).to(language.device.name)
+    words_1TW = language.words(rows)
+    return language.log_likelihoods(words_1TW[:, :0], words_1TW, rows)
 
 
 def _seconds(answer: Callable[[Question], object], question: Question) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from features.errors import InvalidInput
+from models.soft_prompt.course import Course, Lot
 from models.soft_prompt.layout import Asked
 from models.soft_prompt.questions import Question
 from models.stream_adapter.absorption import Cores
@@ -26,12 +27,10 @@ from models.stream_adapter.data import AdaptingData
 from models.stream_adapter.trained import StreamAdapter
 
 Span = tuple[int, int, int]  # a user, and the first and the end of the chunks of a context
-Posed = tuple[Question, Asked]
 
 SLACK: Final = 2.0  # times the largest norm of a core among training users: what is beyond is not trusted
 BOUNDED: Final = 64  # contexts by which that is known
 STANDARD: Final = 32  # chunks that keys, values and maps are measured by
-_WINDOW: Final = 16  # batches' worth of questions that are sorted by length together
 
 
 class Lessons:
@@ -50,6 +49,7 @@ class Lessons:
                 f"{len(self.questions)} to learn from and {len(self.validation)} to measure by with "
                 f"{self.config.chunk} tokens of events before them; bring longer histories, or set a smaller chunk",
             )
+        self._course = Course.of(adapter, self.questions, seed)
         self._spans = self._spans_of(self.questions)
         most = self.config.cache * 1e9
         self._learnt = ChunkCache(adapter.reader, self.streams, self._spans, most)
@@ -67,27 +67,18 @@ class Lessons:
         end = self._end(question)
         return question.user, max(0, end - length) if length else 0, end
 
-    def batches(self, number: int) -> Iterator[list[Posed]]:
-        """Those of a round, each question with its choices, of about one length together.
+    def steps(self, number: int) -> Iterator[list[Lot]]:
+        """Those of a round.
 
-        All questions are asked, in an order drawn anew, before one is asked again: as many users at a time as the cache
-        has room for, so that each one's chunks are read once.
+        Of each as many questions as there are in all, tasks have their parts: as many users at a time as the cache has
+        room for, so that each one's chunks are read once.
         """
-        config = self.config
-        steps = min(config.every, config.steps - number * config.every)
-        first = number * config.every * config.batch
+        first, end = self._course.round(number)
         places: list[int] = []
-        while len(places) < steps * config.batch:
+        while first + len(places) < end:
             asked_before, begin = divmod(first + len(places), len(self.questions))
-            order = self._order(asked_before)
-            places += order[begin : begin + steps * config.batch - len(places)]
-        rng = np.random.default_rng((self._seed, number, 1))
-        width = config.batch * _WINDOW
-        for begin in range(0, len(places), width):
-            chosen = (self.questions[place] for place in places[begin : begin + width])
-            some = sorted(((question, self.adapter.asked(question)) for question in chosen), key=_length)
-            cut = [some[place : place + config.batch] for place in range(0, len(some), config.batch)]
-            yield from (cut[place] for place in rng.permutation(len(cut)))
+            places += self._order(asked_before)[begin : begin + end - first - len(places)]
+        yield from self._course.cut(places, np.random.default_rng((self._seed, number, 1)))
 
     def memory(self, spans: Sequence[Span], cache: ChunkCache | None = None) -> Tensor:
         """memory_BLQD after contexts; one that several questions share is read once, and none for a control without
@@ -119,7 +110,8 @@ class Lessons:
         begins_E = self.streams.ends(question.user)
         begin = int(begins_E[np.searchsorted(begins_E, self.config.chunk * self._end(question))])
         tokens = self.streams.tokens(question.user)[begin : begin + self.config.chunk].tolist()
-        return (self.adapter.language.tokens.plain(NEXT), [tokens]) if tokens else None
+        language = self.adapter.language
+        return ([*language.tokens.plain(NEXT), *language.cue], [tokens]) if tokens else None
 
     @torch.no_grad()
     def right(self) -> NDArray[np.bool_]:
@@ -168,8 +160,8 @@ class Lessons:
         return spans
 
     def _order(self, asked_before: int) -> list[int]:
-        """Places of all questions, those of users whose chunks fit the cache together mixed with one another."""
-        rng = np.random.default_rng((self._seed, asked_before))
+        """Places of as many questions as there are, those of users whose chunks fit the cache together mixed with one
+        another."""
         block_of: dict[int, int] = {}
         block, room = 0, self._room
         for user in self._order_of_users(asked_before):
@@ -177,17 +169,13 @@ class Lessons:
             if count > room and room < self._room:
                 block, room = block + 1, self._room
             block_of[user], room = block, room - count
-        drawn = rng.permutation(len(self.questions)).tolist()
+        count, rng = len(self.questions), np.random.default_rng((self._seed, asked_before))
+        drawn = self._course.places(asked_before * count, (asked_before + 1) * count, rng)
         return sorted(drawn, key=lambda place: block_of[self.questions[place].user])
 
     def _order_of_users(self, number: int) -> list[int]:
         users = sorted(self._spans)
         return [users[place] for place in np.random.default_rng((self._seed, number, 3)).permutation(len(users))]
-
-
-def _length(one: Posed) -> int:
-    _, (words, answers) = one
-    return len(words) + sum(map(len, answers))
 
 
 def _cut(spans: Sequence[Span], size: int) -> list[Sequence[Span]]:

@@ -36,8 +36,8 @@ class OwnContextTuner:
         """Puts updates that change nothing yet into the model of `language`, which is still to be asked."""
         self.language, self.config = language, config
         torch.manual_seed(seed)
-        whole = with_updates(language.model, config.rank, config.maps).to(language.device.name)
-        self.updates = nn.ParameterList(one for one in whole.parameters() if one.requires_grad)
+        language.whole = with_updates(language.model, config.rank, config.maps).to(language.device.name)
+        self.updates = nn.ParameterList(one for one in language.whole.parameters() if one.requires_grad)
         self.numbers = sum(one.numel() for one in self.updates)
         self._before = [one.detach().clone() for one in self.updates]
 

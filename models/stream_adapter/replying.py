@@ -1,7 +1,7 @@
 """Answers of one language model to several users at once, each by the user's own weights: the choice that is likeliest,
 or words of the model's own, the likeliest token of each place.
 
-    [question, choices, "Answer:"][answer]
+    [question]["Answer:"][answer]
 
 Who asks often, and alone, is answered by weights that were merged once.
 """
@@ -110,22 +110,22 @@ def _chosen(adapter: StreamAdapter, asks: Sequence[Ask], most: int, kept: Merged
     asked = [adapter.language.asked(ask.prompt, ask.answers, 0) for ask in asks]
     rows = [(place, some) for place, (_, answers) in enumerate(asked) for some in parts(answers)]
     updates = _updates(adapter, [asks[place] for place, _ in rows], kept)
-    chances: list[list[float]] = [[] for _ in asks]
+    lifts: list[list[float]] = [[] for _ in asks]
     for (place, _), of_row_C in zip(
         rows, adapter.scores(updates, [(asked[place][0], some) for place, some in rows]), strict=True
     ):
-        chances[place] += of_row_C.tolist()
+        lifts[place] += of_row_C.tolist()
     return [
         _choice(ask, question, answers, np.array(found))
-        for ask, (question, answers), found in zip(asks, asked, chances, strict=True)
+        for ask, (question, answers), found in zip(asks, asked, lifts, strict=True)
     ]
 
 
-def _choice(ask: Ask, question: Sequence[int], answers: Sequence[Sequence[int]], chances_C: np.ndarray) -> Reply:
+def _choice(ask: Ask, question: Sequence[int], answers: Sequence[Sequence[int]], lifts_C: np.ndarray) -> Reply:
     if ask.is_mean:
-        chances_C = chances_C / [len(answer) for answer in answers]
-    best = int(chances_C.argmax())
-    return Reply(ask.answers[best].strip(), len(question), len(answers[best]), True, tuple(chances_C.tolist()))
+        lifts_C = lifts_C / [len(answer) for answer in answers]
+    best = int(lifts_C.argmax())
+    return Reply(ask.answers[best].strip(), len(question), len(answers[best]), True, tuple(lifts_C.tolist()))
 
 
 def _written(adapter: StreamAdapter, asks: Sequence[Ask], most: int, kept: MergedWeights) -> list[Reply]:

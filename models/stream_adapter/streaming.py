@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 from models.soft_prompt.questions import Question
 from models.soft_prompt.reading import Past
@@ -92,13 +93,14 @@ class Streaming:
         language, nobody = self.adapter.language, self.adapter.fresh()
         states = self.states(pasts)
         text = text_asked(language)
-        told = self.adapter.scores(self.cores(states), [text] * len(states))
+        with torch.inference_mode():
+            told = self.adapter.log_likelihoods(self.cores(states), [text] * len(states)).tolist()
         before = text_likelihood(language)
         asked = [self.adapter.asked(question)] * (1 + len(states))
         beside, alone = (
             self.adapter.scores(self.cores([nobody, *others]), asked)[0] for others in (states, [nobody] * len(states))
         )
-        return [float(one[0]) / len(text[1][0]) - before for one in told], float(np.abs(beside - alone).max())
+        return [one / len(text[1][0]) - before for one in told], float(np.abs(beside - alone).max())
 
     def _tokens(self, past: Past, first: int) -> list[int]:
         """Those of the events from `first` on."""

@@ -147,13 +147,18 @@ class StreamAdapter:
             )
         return states_PW, rows
 
+    def lifts(self, updates: Updates, asked: Sequence[Asked]) -> Tensor:
+        """lifts_F of the answers, by which choices are compared (Language.lifts)."""
+        with self.lock:
+            return self.language.lifts(self.log_likelihoods(updates, asked), asked)
+
     def log_likelihoods(self, updates: Updates, asked: Sequence[Asked]) -> Tensor:
         """log_chances_F of the answers, the sum over each one's tokens; a question's answers share its row's core."""
         return self.language.told(*self.predicting(updates, asked))
 
     @torch.inference_mode()
     def scores(self, updates: Updates, asked: Sequence[Asked]) -> list[NDArray[np.float32]]:
-        """log_chances_C of the answers to each question, in batches of about one length."""
+        """lifts_C of the answers to each question, in batches of about one length."""
         sizes = [len(question) + sum(map(len, answers)) for question, answers in asked]
         order = sorted(range(len(asked)), key=sizes.__getitem__)
         found: dict[int, NDArray[np.float32]] = {}
@@ -161,31 +166,36 @@ class StreamAdapter:
             count = max(1, sum(sizes[place] * (rank + 1) <= TOKENS for rank, place in enumerate(order)))
             some, order = order[:count], order[count:]
             own = updates.of(some) if isinstance(updates, Cores) else updates
-            chances_F = self.log_likelihoods(own, [asked[place] for place in some]).cpu()
+            lifts_F = self.lifts(own, [asked[place] for place in some]).cpu()
             counts = [len(asked[place][1]) for place in some]
-            found |= zip(some, (one.numpy() for one in chances_F.split(counts)), strict=True)
+            found |= zip(some, (one.numpy() for one in lifts_F.split(counts)), strict=True)
         return [found[place] for place in range(len(asked))]
 
     def asked(self, question: Question) -> Asked:
         """The tokens of a question and of its choices."""
         return self.language.asked(*rendered(question, self.config.style), 0)
 
+    def reads(self, asked: Asked) -> int:
+        """The tokens that are read for a question in training."""
+        words, answers = asked
+        return len(words) + sum(len(answer) - 1 for answer in answers)
+
     def title_scores(self, updates: Updates, titles: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
-        """Of each user's titles, the mean log-likelihood of a token, as what the user does next. titles: as
-        `context.line` tells items, or what of it is known."""
+        """Of each user's titles, the mean lift of a token, as what the user does next. titles: as `context.line` tells
+        items, or what of it is known."""
         cut = [(user, first) for user, some in enumerate(titles) for first in range(0, len(some), TITLES)]
         asked = [self.language.asked(NEXT, titles[user][first : first + TITLES], 0) for user, first in cut]
         own = updates.of([user for user, _ in cut]) if isinstance(updates, Cores) else updates
         found: list[list[NDArray[np.float32]]] = [[np.zeros(0, np.float32)] for _ in titles]
-        for (user, _), chances_C, (_, answers) in zip(cut, self.scores(own, asked), asked, strict=True):
+        for (user, _), lifts_C, (_, answers) in zip(cut, self.scores(own, asked), asked, strict=True):
             sizes_C = np.array([len(answer) for answer in answers], np.float32)
-            found[user].append(np.asarray(chances_C / sizes_C, np.float32))
+            found[user].append(np.asarray(lifts_C / sizes_C, np.float32))
         return [np.concatenate(some) for some in found]
 
     @torch.inference_mode()
     def generate(self, updates: Updates, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-        """The likeliest next tokens after each prompt, at most so many, without the end."""
-        device, width, end = self.language.device, max(map(len, prompts)), self.language.tokens.end
+        """The likeliest next tokens after each prompt, at most so many, before the first that is no word."""
+        device, width, special = self.language.device, max(map(len, prompts)), self.language.tokens.special
         given_BT = torch.tensor([[0] * (width - len(one)) + list(one) for one in prompts], device=device.name)
         mask_BT = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts], device=device.name)
         said: list[list[int]] = [[] for _ in prompts]
@@ -205,7 +215,7 @@ class StreamAdapter:
                 cache, given_BT = read.past_key_values, read.logits[:, -1].argmax(dim=-1, keepdim=True)
                 mask_BT = torch.cat((mask_BT, torch.ones_like(given_BT)), dim=1)
                 for row, [token] in enumerate(given_BT.tolist()):
-                    is_over[row] = is_over[row] or token == end
+                    is_over[row] = is_over[row] or token in special
                     said[row] += [] if is_over[row] else [token]
                 if all(is_over):
                     break

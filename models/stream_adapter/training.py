@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -27,11 +28,12 @@ from torch.nn import functional
 from models.checkpointing import TrainingState
 from models.device import Device, best_device
 from models.soft_prompt.aligning import CLIP, choice_loss, scheduled
+from models.soft_prompt.course import Lot
 from models.soft_prompt.language import Language
 from models.soft_prompt.layout import Asked, Rows
 from models.stream_adapter.config import StreamAdapterConfig, configured
 from models.stream_adapter.data import AdaptingData, load_data
-from models.stream_adapter.lessons import Lessons, Posed, Span
+from models.stream_adapter.lessons import Lessons, Span
 from models.stream_adapter.trained import StreamAdapter
 
 Progress = Callable[[int, int, str], None]
@@ -66,23 +68,26 @@ def train(
     lessons.measure()
     state = TrainingState.resumed(checkpoint, adapter.weights, optimizer, identity, _MEASURED, time.process_time)
     while state.epoch < rounds and not 0 < 60 * config.minutes <= state.seconds:
-        losses: list[Tensor] = []
-        for number, batch in enumerate(lessons.batches(state.epoch), state.epoch * config.every):
+        losses: list[float] = []
+        for number, lots in enumerate(lessons.steps(state.epoch), state.epoch * config.every):
             done = number / config.steps
             if config.minutes:
                 done = max(done, state.seconds / (60 * config.minutes))
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * scheduled(done)
-            loss = loss_of(lessons, batch, lessons.length(done))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            lost = 0.0
+            for lot in lots:
+                loss = loss_of(lessons, lot, lessons.length(done)) * (len(lot) / config.batch)
+                loss.backward()
+                lost += loss.item()
             torch.nn.utils.clip_grad_norm_(adapter.weights.parameters(), CLIP)
             optimizer.step()
-            losses.append(loss.detach())
+            losses.append(lost)
             if done >= 1:
                 break
         accuracy = float(lessons.right().mean())
-        state.add(adapter.weights, float(torch.stack(losses).mean()), None)
+        state.add(adapter.weights, float(np.mean(losses)), None)
         state.curves[_MEASURED].append(accuracy)
         state.curves.setdefault(_ASKED, []).append(len(losses) * config.batch)
         state.save(checkpoint, adapter.weights, optimizer)
@@ -95,16 +100,17 @@ def train(
     return adapter
 
 
-def loss_of(lessons: Lessons, batch: Sequence[Posed], length: int) -> Tensor:
+def loss_of(lessons: Lessons, lot: Lot, length: int) -> Tensor:
     """The mean over the questions of all parts of the loss, as the configuration weighs them."""
     adapter, config = lessons.adapter, lessons.config
-    spans = [lessons.span(question, length) for question, _ in batch]
+    spans = [lessons.span(question, length) for question, _ in lot]
     cores = lessons.cores(spans)
-    asked = [one for _, one in batch]
+    asked = [one for _, one in lot]
     states_PW, rows = adapter.predicting(cores, asked)
-    loss = choice_loss(adapter.language.told(states_PW, rows), batch, config.contrast)
+    lifts_F = adapter.language.lifts(adapter.language.told(states_PW, rows), asked)
+    loss = choice_loss(lifts_F, lot, config.contrast)
     if config.text:
-        found = [(place, one) for place, (question, _) in enumerate(batch) if (one := lessons.following(question))]
+        found = [(place, one) for place, (question, _) in enumerate(lot) if (one := lessons.following(question))]
         if some := found[: config.windows]:
             windows = [one for _, one in some]
             sums_F = adapter.log_likelihoods(cores.of([place for place, _ in some]), windows)

@@ -150,8 +150,9 @@ def router(serving: Serving) -> APIRouter:
     async def rank(request: Request) -> Response:
         """The given items in the order in which they suit the user; nothing is filtered, unknown items come last.
 
-        With `adapted`, for at most 100 items: by how likely a token of the title and categories is, as what the user
-        does next, to the language model of the stream adapter in use, with its weights changed for this user.
+        With `adapted`, for at most 100 items: by how much likelier a token of the title and categories is, as what
+        the user does next, than by its words, to the language model of the stream adapter in use, with its weights
+        changed for this user. `score` is that mean lift.
         `is_adapted` is false where the frozen model has answered, and `degraded` says why. 409 when updates are off in
         this deployment, as they are until TASTEPRINT_ADAPTED is set, or no adapter is in use.
         """

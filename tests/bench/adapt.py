@@ -50,7 +50,7 @@ def main() -> None:
     history = tokens(4096)
     [short] = adapter.advance([adapter.fresh()], [history[:256]])
     [long] = adapter.advance([short], [history[256:]])
-    question = language.asked("Which of these genres does this user watch most?\nAnswer:", CHOICES, 0)
+    question = language.asked("Which of these genres does this user watch most?", CHOICES, 0)
     users = adapter.advance([adapter.fresh()] * USERS, [tokens(CHUNK) for _ in range(USERS)])
     next_BT = torch.tensor([tokens(CHUNK) for _ in range(USERS)], device=language.device.name)
     chunk = tokens(CHUNK)

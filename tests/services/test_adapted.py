@@ -25,7 +25,7 @@ from tests.services.test_cli import Tasteprint, tasteprint
 __all__ = ["tasteprint"]
 
 CHOICES = ["war", "love", "space"]
-PROMPT = "likes what\n- war\n- love\n- space\nAnswer:"
+PROMPT = "likes what"
 BODY = {"task": "tagging", "input": "likes what", "choices": CHOICES}
 
 
@@ -72,7 +72,7 @@ def state_of(adapter: StreamAdapter, *items: str) -> State:
 
 
 def expected(adapter: StreamAdapter, *items: str) -> dict[str, float]:
-    """The log-likelihood of each choice by the trained model's own way; without items, of the frozen one."""
+    """The lift of each choice by the trained model's own way; without items, of the frozen one."""
     asked = adapter.language.asked(PROMPT, [f" {choice}" for choice in CHOICES], 0)
     [chances] = adapter.scores(adapter.cores([state_of(adapter, *items)]), [asked])
     return dict(zip(CHOICES, chances.tolist(), strict=True))
@@ -86,7 +86,7 @@ def ask(app: Running, user: str, **body: Any) -> dict[str, Any]:
 
 
 def chances_of(answer: dict[str, Any]) -> dict[str, float]:
-    return {one["choice"]: one["log_likelihood"] for one in answer["choices"]}
+    return {one["choice"]: one["lift"] for one in answer["choices"]}
 
 
 def close(found: dict[str, float], wanted: dict[str, float]) -> bool:

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from toy_llama import toy_llama
 from toy_streams import WORDS, streams, toy_adapter
 
 from features.errors import InvalidInput
+from models.soft_prompt.tasks import Task
 from models.stream_adapter.lessons import SLACK, Lessons
 
 DATA = streams()
@@ -46,13 +48,28 @@ def test_memories_of_whole_streams_are_those_of_streaming(folder: Path, sees_pre
     np.testing.assert_allclose(memory, np.stack([one.memory_LQD for one in states]), rtol=2e-3, atol=2e-3)
 
 
-def test_every_question_is_asked_before_one_is_asked_again(folder: Path) -> None:
-    found = lessons(folder, batch=7, every=5, steps=17)
-    rounds = [list(found.batches(number)) for number in range(4)]
+@pytest.mark.parametrize(("batch", "lots"), [(7, 1), (32, 2)])
+def test_every_question_is_asked_before_one_is_asked_again(folder: Path, batch: int, lots: int) -> None:
+    found = lessons(folder, batch=batch, every=5, steps=17)
+    rounds = [list(found.steps(number)) for number in range(4)]
     assert [len(one) for one in rounds] == [5, 5, 5, 2]
-    counts = np.bincount([question.user for one in rounds for batch in one for question, _ in batch])
-    assert counts.sum() == 17 * 7
+    assert all([len(lot) for lot in step] == [batch // lots] * lots for one in rounds for step in one)
+    asked = [question.user for one in rounds for step in one for lot in step for question, _ in lot]
+    counts = np.bincount(asked)
+    assert counts.sum() == 17 * batch
     assert max(counts) - min(counts[counts > 0]) == 1
+
+
+def test_tasks_take_as_much_of_the_time_and_not_as_many_questions(folder: Path) -> None:
+    long = tuple(f" {name} war" * 4 for name in ("love", "jazz", "space", "war"))
+    titles = [replace(one, task=Task.NEXT_ITEM, choices=long[: len(one.choices)]) for one in DATA.questions]
+    both = replace(DATA, questions=[*DATA.questions, *titles])
+    found = Lessons(toy_adapter(folder, batch=10, every=40, steps=40), both, 0)
+    taken: Counter[Task] = Counter()
+    for [lot] in found.steps(0):
+        for question, asked in lot:
+            taken[question.task] += 1 + found.adapter.reads(asked)
+    assert taken[Task.NEXT_ITEM] == pytest.approx(taken[Task.LONG_TERM], rel=0.1)
 
 
 def test_users_come_as_many_at_a_time_as_there_is_room_for(folder: Path) -> None:
@@ -75,7 +92,7 @@ def test_what_follows_begins_with_the_first_event_no_chunk_has_a_part_of(folder:
     found = lessons(folder)
     question = found.questions[0]
     prompt, [tokens] = found.following(question)
-    assert found.adapter.language.tokens.text(prompt) == "The user's next items:"
+    assert found.adapter.language.tokens.text(prompt) == "The user's next items:\nAnswer:"
     said, whole = (found.adapter.language.tokens.text(one) for one in (tokens, found.streams.tokens(question.user)))
     assert said.startswith("The i")
     assert said in whole

@@ -9,7 +9,7 @@ from toy_sequences import CPU
 
 from features.errors import InvalidInput
 from models.soft_prompt.language import Language
-from models.stream_adapter.costs import plainly
+from models.stream_adapter.costs import alone
 from models.stream_adapter.own_context import OwnContext, OwnContextTuner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,7 +29,7 @@ def tuner(language: Language) -> OwnContextTuner:
 
 def likelihood(language: Language, text: str) -> float:
     first, *rest = language.tokens.plain(text)
-    return float(plainly(language, ([first], [rest]))[0])
+    return float(alone(language, ([first], [rest]))[0])
 
 
 def test_what_was_read_becomes_likelier_and_the_model_is_then_as_it_was(
@@ -47,10 +47,19 @@ def test_what_was_read_becomes_likelier_and_the_model_is_then_as_it_was(
 def test_an_update_changes_nothing_before_it_has_learnt_and_nothing_of_no_words(
     language: Language, tuner: OwnContextTuner, tmp_path: Path
 ) -> None:
-    alone = likelihood(Language(toy_llama(tmp_path / "toy"), CPU), SAID)
-    assert likelihood(language, SAID) == pytest.approx(alone, rel=1e-6)
+    frozen = likelihood(Language(toy_llama(tmp_path / "toy"), CPU), SAID)
+    assert likelihood(language, SAID) == pytest.approx(frozen, rel=1e-6)
     with tuner.tuned(""):
-        assert likelihood(language, SAID) == pytest.approx(alone, rel=1e-6)
+        assert likelihood(language, SAID) == pytest.approx(frozen, rel=1e-6)
+
+
+def test_answers_are_lifted_over_the_frozen_weights_and_not_over_those_just_tuned(
+    language: Language, tuner: OwnContextTuner, tmp_path: Path
+) -> None:
+    answers = [language.tokens.plain(" likes this")]
+    frozen = Language(toy_llama(tmp_path / "toy"), CPU).priors(answers)
+    with tuner.tuned(SAID):
+        torch.testing.assert_close(language.priors(answers), frozen)
 
 
 def test_the_same_words_make_the_same_update(language: Language, tuner: OwnContextTuner) -> None:

@@ -27,12 +27,12 @@ def state(adapter: StreamAdapter, *rows: int) -> State:
 
 def ask(adapter: StreamAdapter, user: str, rows: Sequence[int] = (), answers: tuple[str, ...] = CHOICES) -> Ask:
     """Without rows, of the frozen model."""
-    return Ask(adapter, (user, str(rows)), state(adapter, *rows) if rows else None, "likes what\nAnswer:", answers)
+    return Ask(adapter, (user, str(rows)), state(adapter, *rows) if rows else None, "likes what", answers)
 
 
 def answered(asks: Sequence[Ask], kept: MergedWeights | None = None, most: int = 3) -> list[tuple[str, np.ndarray]]:
     found = replies(asks, most, MergedWeights(0) if kept is None else kept)
-    return [(reply.text, np.array(reply.log_likelihoods)) for reply in found]
+    return [(reply.text, np.array(reply.lifts)) for reply in found]
 
 
 def test_users_together_are_answered_as_each_alone(adapter: StreamAdapter) -> None:
@@ -50,7 +50,7 @@ def test_without_a_state_the_frozen_model_answers(adapter: StreamAdapter) -> Non
     [(_, frozen)] = answered([ask(adapter, "nobody")])
     [(_, adapted)] = answered([ask(adapter, "ann", [0, 1])])
     with torch.no_grad():
-        asked = adapter.language.asked("likes what\nAnswer:", CHOICES, 0)
+        asked = adapter.language.asked("likes what", CHOICES, 0)
         [expected] = adapter.scores(adapter.cores([adapter.fresh()]), [asked])
     np.testing.assert_array_equal(frozen, expected)
     assert np.abs(frozen - adapted).max() > 0.1

@@ -102,6 +102,18 @@ def test_an_update_changes_answers_and_none_is_the_frozen_model_bit_by_bit(
     assert np.array_equal(fresh, adapter.scores(None, asked[:1])[0])
 
 
+def test_choices_are_compared_by_their_lifts_over_the_frozen_models(
+    adapter: StreamAdapter, states: list[State]
+) -> None:
+    language, cores = adapter.language, adapter.cores(states[:1])
+    asked = language.asked("likes what", [" war", " love you"], 0)
+    [lifts] = adapter.scores(cores, [asked])
+    with torch.no_grad():
+        chances = adapter.log_likelihoods(cores, [asked])
+        alone = adapter.log_likelihoods(None, [(language.tokens.plain("\nAnswer:"), [one]) for one in asked[1]])
+    np.testing.assert_allclose(lifts, chances - alone, rtol=1e-4, atol=1e-5)
+
+
 def test_an_untrained_adapter_changes_nothing(folder: Path) -> None:
     torch.manual_seed(0)
     adapter = StreamAdapter(small(), Language(folder, CPU))
@@ -130,14 +142,14 @@ def test_users_generate_together_as_alone_and_as_transformers_does(adapter: Stre
                 ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False
             )
         expected = said[0, len(prompt) :].tolist()
-        assert together[place] == [token for token in expected if token != adapter.language.tokens.end]
+        assert together[place] == [token for token in expected if token not in adapter.language.tokens.special]
 
 
 def test_a_title_is_scored_by_its_mean_token(adapter: StreamAdapter, states: list[State]) -> None:
     cores = adapter.cores(states[:2])
     scores = adapter.title_scores(cores, [["war", "war [jazz]"], ["love"]])
     assert [one.shape for one in scores] == [(2,), (1,)]
-    asked = adapter.language.asked("The user's next items:\n", ["war [jazz]"], 0)
+    asked = adapter.language.asked("The user's next items:", ["war [jazz]"], 0)
     [[alone]] = adapter.scores(cores.of([0]), [asked])
     assert scores[0][1] == pytest.approx(alone / len(asked[1][0]), rel=1e-4)
     many, none = adapter.title_scores(cores, [["war", "war [jazz]"] * 40, []])

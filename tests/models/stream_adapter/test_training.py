@@ -74,8 +74,9 @@ def test_what_follows_weighs_as_much_as_it_is_told_to(folder: Path) -> None:
     found, told = lessons(folder), lessons(folder, text=0.5, windows=1)
     spans = [found.span(one, 2) for one in found.questions[:5]]
     following = found.following(found.questions[0])
-    [[chance]] = found.adapter.scores(found.cores(spans[:1]), [following])
-    more = -0.5 * chance / len(following[1][0])
+    with torch.no_grad():
+        [chance] = found.adapter.log_likelihoods(found.cores(spans[:1]), [following])
+    more = -0.5 * float(chance) / len(following[1][0])
     assert (lost(told) - lost(found)).item() == pytest.approx(more, rel=1e-4)
 
 
