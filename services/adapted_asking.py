@@ -94,7 +94,7 @@ class AdaptedAsking:
         return Pending(update, choices, self._answers.ask(asked, tokens))
 
     def rank(self, user: UserId, items: Sequence[ItemId]) -> Ranking:
-        """Hands items in, to be put in order by how much likelier a token of their titles is as what the user does next.
+        """Hands items in, to be put in order by how much likelier a token of their titles is as what comes next.
 
         Raises as `ask` does.
         """
