@@ -60,7 +60,7 @@ class StreamAdapterConfig:
     weight_decay: float = 0.01
     lengths: str = "4,8"
     cache: float = 4.0
-    batch: int = 32
+    batch: int = 64
     steps: int = 1000
     minutes: float = 0.0
     every: int = 50

@@ -30,8 +30,8 @@ Key = tuple[str, str]  # a user, and which of the user's states
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
     """state: the user's, None for an answer of the frozen model. prompt: what is read. answers: one of which is wanted;
-    of none, the model's own words. is_mean: whether answers are told apart by the mean of their tokens, for titles of
-    any length, and not by their sum."""
+    of none, the model's own words. is_mean: whether answers are items that may come next, whole, which the mean
+    of their tokens tells apart, for they are of any length, and not the sum."""
 
     adapter: StreamAdapter
     key: Key
@@ -107,7 +107,10 @@ def replies(asks: Sequence[Ask], most: int, kept: MergedWeights, is_wanted: IsWa
 
 
 def _chosen(adapter: StreamAdapter, asks: Sequence[Ask], most: int, kept: MergedWeights) -> list[Reply]:
-    asked = [adapter.language.asked(ask.prompt, ask.answers, 0) for ask in asks]
+    asked = [
+        adapter.coming(ask.answers) if ask.is_mean else adapter.language.asked(ask.prompt, ask.answers, 0)
+        for ask in asks
+    ]
     rows = [(place, some) for place, (_, answers) in enumerate(asked) for some in parts(answers)]
     updates = _updates(adapter, [asks[place] for place, _ in rows], kept)
     lifts: list[list[float]] = [[] for _ in asks]

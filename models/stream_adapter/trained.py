@@ -180,11 +180,16 @@ class StreamAdapter:
         words, answers = asked
         return len(words) + sum(len(answer) - 1 for answer in answers)
 
+    def coming(self, titles: Sequence[str]) -> Asked:
+        """The tokens of titles as what the user does next: whole, for one's score is not to hang on the others."""
+        asked = [self.language.asked(NEXT, [title], 0) for title in titles]
+        return asked[0][0], [answer for _, [answer] in asked]
+
     def title_scores(self, updates: Updates, titles: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
         """Of each user's titles, the mean lift of a token, as what the user does next. titles: as `context.line` tells
         items, or what of it is known."""
         cut = [(user, first) for user, some in enumerate(titles) for first in range(0, len(some), TITLES)]
-        asked = [self.language.asked(NEXT, titles[user][first : first + TITLES], 0) for user, first in cut]
+        asked = [self.coming(titles[user][first : first + TITLES]) for user, first in cut]
         own = updates.of([user for user, _ in cut]) if isinstance(updates, Cores) else updates
         found: list[list[NDArray[np.float32]]] = [[np.zeros(0, np.float32)] for _ in titles]
         for (user, _), lifts_C, (_, answers) in zip(cut, self.scores(own, asked), asked, strict=True):

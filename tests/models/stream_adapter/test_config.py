@@ -39,7 +39,7 @@ def test_settings_come_as_text() -> None:
         {"distilled": "words"},
         {"distil": -1.0},
         {"contrast": 1.5},
-        {"batch": 24},
+        {"batch": 33},
         {"cache": 0.0},
     ],
 )
