@@ -42,6 +42,11 @@ class Kept:
             self._bytes -= _bytes(self._kept.popitem(last=False)[1])
         return _together([read[one] for one in asked])
 
+    def clear(self) -> None:
+        """Keeps none."""
+        self._kept.clear()
+        self._bytes = 0
+
     @torch.no_grad()
     def _of(self, questions: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[Tensor, Tensor]]:
         before = self._read(questions)

@@ -94,6 +94,10 @@ class Language:
         """Questions by their tokens, of which those that came before are not read again."""
         return self.read(*self.embedded(questions)) if len(self.updates) else self._kept.before(questions)
 
+    def forget(self) -> None:
+        """Reads the next questions as if nobody had asked them before."""
+        self._kept.clear()
+
     def words(self, rows: Rows) -> Tensor:
         """words_BTW: the embeddings of what is read."""
         words_BTW: Tensor = self.model.get_input_embeddings()(rows.tokens_BT)

@@ -34,6 +34,7 @@ class Prompting:
     def ready(self, past: Past) -> Callable[[Question], object]:
         def answer(question: Question) -> object:
             asked = question if self._telling is None else self._telling.before(question, past)
+            self._aligned.language.forget()
             return self._aligned.scores([asked], [past])
 
         return answer

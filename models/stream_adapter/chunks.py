@@ -7,6 +7,7 @@ window, which ends with its chunk; 2 for keys and values.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ class ChunkReader:
             raise WeightsRefused(f"{said.model_type}: a stream adapter takes a model with rotary positions, as Llama's")
         self.dtype: torch.dtype = language.device.dtype
         self.layers = config.layers_of(len(every))
+        # What is above the last adapted layer is of no use to a chunk.
+        self._decoder = _first_layers(self._decoder, max(self.layers) + 1)
         self._attentions = [every[layer].self_attn for layer in self.layers]
         self.dimensions: int = self._attentions[0].v_proj.out_features
         self.heads: int = said.num_key_value_heads
@@ -132,6 +135,13 @@ class ChunkCache:
 def halved(chunks: Tensor) -> Tensor:
     """In two bytes a number, as they are where they are of two already."""
     return chunks.half() if chunks.dtype == torch.float32 else chunks
+
+
+def _first_layers(decoder: Any, count: int) -> Any:
+    """A decoder of its first layers, which are the very same."""
+    first = copy(decoder)
+    first._modules = {**decoder._modules, "layers": decoder.layers[:count], "norm": torch.nn.Identity()}
+    return first
 
 
 def _named(layer: torch.nn.Module, names: Sequence[str]) -> list[torch.nn.Linear]:

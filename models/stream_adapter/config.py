@@ -23,7 +23,9 @@ class StreamAdapterConfig:
     """chunk: tokens of one. queries: that read it in each layer. rank: of a core; alpha: of its strength, alpha / rank.
     maps: the linear maps that are adapted, by their names in a layer, with commas. layers: which, from 0, as
     "0-29:2,29"; all when empty. sees_previous: whether a chunk is read behind the one before it. undo_rotary: whether
-    keys are read as they are before they are turned by their positions. source: what cores are made of, the user's
+    keys are read as they are before they are turned by their positions. is_whole: whether a request is read by changed
+    weights from its first token on, and not from the cue that an answer begins with: what is before the cue is read
+    once for all users then. source: what cores are made of, the user's
     chunks or, as a control, nothing but what was learned. style: how answers are given.
 
     contrast: the part of a question's loss that is of the choice among those offered. text: the weight of the loss of
@@ -33,7 +35,8 @@ class StreamAdapterConfig:
 
     learning_rate: of cores and of what they are applied by; mapping_rate: of what reads chunks.
     lengths: the most chunks of a context, the newest ones, in equal parts of the training, with commas; the last is
-    measured with as well; 0 for all. cache: gigabytes of chunks, as the frozen model reads them, kept for training.
+    measured with as well; 0 for all. newest: chunks of a user that are read for training, 0 for all; questions whose
+    contexts begin before them are not asked. cache: gigabytes of chunks that are kept, as the frozen model reads them.
     batch: questions of a step. steps: the most; minutes: of the process's time on its cores, 0 for no limit; the rates
     fall to nothing over whichever ends first. every: steps between checkpoints, and between measurements on the first
     `validation` questions set aside.
@@ -47,6 +50,7 @@ class StreamAdapterConfig:
     layers: str = ""
     sees_previous: bool = False
     undo_rotary: bool = True
+    is_whole: bool = False
     source: str = "user"
     style: str = "open"
     contrast: float = 0.8
@@ -59,6 +63,7 @@ class StreamAdapterConfig:
     mapping_rate: float = 1e-3
     weight_decay: float = 0.01
     lengths: str = "4,8"
+    newest: int = 0
     cache: float = 4.0
     batch: int = 64
     steps: int = 1000
@@ -81,7 +86,7 @@ class StreamAdapterConfig:
         for name in _RATES:
             if not 0 < getattr(self, name) < math.inf:
                 raise InvalidInput(name, f"{getattr(self, name)} was given; it is finite and above 0")
-        for name in ("text", "distil", "minutes", "weight_decay"):
+        for name in ("text", "distil", "minutes", "weight_decay", "newest"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInput(name, f"{getattr(self, name)} was given; it is finite and not negative")
         if self.batch > LOT and self.batch % LOT:

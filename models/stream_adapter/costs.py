@@ -36,7 +36,8 @@ class Answering(Protocol):
     """An arm that is ready to answer."""
 
     def ready(self, past: Past) -> Callable[[Question], object]:
-        """Answers about a user of this past, with what is kept of the user between requests at hand."""
+        """Answers about a user of this past, with what is kept of the user between requests at hand, and of the
+        question nothing."""
         ...
 
     def plain(self, question: Question) -> object:

@@ -41,8 +41,8 @@ class Lessons:
         self.adapter, self.config, self._seed = adapter, adapter.config, seed
         self.streams = Streams(adapter.context, data.lines_N, data.starts_V, data.items_E, data.values_E)
         self._longest = 0 if 0 in self.config.stages else max(self.config.stages)
-        self.questions = [one for one in data.questions if self._end(one)]
-        self.validation = [one for one in data.validation if self._end(one)][: self.config.validation]
+        self.questions = self._newest([one for one in data.questions if self._end(one)])
+        self.validation = self._newest([one for one in data.validation if self._end(one)])[: self.config.validation]
         if not self.questions or not self.validation:
             raise InvalidInput(
                 "questions",
@@ -149,6 +149,15 @@ class Lessons:
     def _end(self, question: Question) -> int:
         """How many full chunks there are before a question."""
         return self.streams.length(question.user, question.cut) // self.config.chunk
+
+    def _newest(self, questions: Sequence[Question]) -> list[Question]:
+        """Those whose contexts are within the newest chunks of their users that are read."""
+        if not self.config.newest:
+            return list(questions)
+        last: dict[int, int] = {}
+        for question in questions:
+            last[question.user] = max(last.get(question.user, 0), self._end(question))
+        return [one for one in questions if self.span(one, self._longest)[1] >= last[one.user] - self.config.newest]
 
     def _spans_of(self, questions: Sequence[Question]) -> dict[int, tuple[int, int]]:
         """Of each user, the first chunk that any question wants, and the end."""

@@ -70,6 +70,7 @@ class Streaming:
         content = self.states([past])[0].to_bytes()
 
         def answer(question: Question) -> object:
+            self.adapter.language.forget()
             return self.adapter.scores(self.cores([State.from_bytes(content)]), [self.adapter.asked(question)])
 
         return answer

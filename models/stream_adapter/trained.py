@@ -139,12 +139,19 @@ class StreamAdapter:
 
     def predicting(self, updates: Updates, asked: Sequence[Asked]) -> tuple[Tensor, Rows]:
         """(states_PW, rows): the last states where something is predicted, and how the rows are laid out."""
-        rows = laid_out(asked).to(self.language.device.name)
-        words_BTW = self.language.words(rows)
-        with self.lock, self.applied(updates):
-            states_PW = self.language.predicting(
-                words_BTW.new_zeros(len(words_BTW), 0, words_BTW.shape[2]), words_BTW, rows
-            )
+        language = self.language
+        begin_B = [self._begin(question) for question, _ in asked]
+        rows = laid_out(
+            [(question[begin:], answers) for begin, (question, answers) in zip(begin_B, asked, strict=True)]
+        )
+        rows = rows.to(language.device.name)
+        words_BTW = language.words(rows)
+        with self.lock:
+            before = None
+            if any(begin_B):
+                before = language.known([question[:begin] for begin, (question, _) in zip(begin_B, asked, strict=True)])
+            with self.applied(updates):
+                states_PW = language.predicting(words_BTW[:, :0], words_BTW, rows, before)
         return states_PW, rows
 
     def lifts(self, updates: Updates, asked: Sequence[Asked]) -> Tensor:
@@ -178,7 +185,7 @@ class StreamAdapter:
     def reads(self, asked: Asked) -> int:
         """The tokens that are read for a question in training."""
         words, answers = asked
-        return len(words) + sum(len(answer) - 1 for answer in answers)
+        return len(words) - self._begin(words) + sum(len(answer) - 1 for answer in answers)
 
     def coming(self, titles: Sequence[str]) -> Asked:
         """The tokens of titles as what the user does next: whole, for one's score is not to hang on the others."""
@@ -201,29 +208,28 @@ class StreamAdapter:
     def generate(self, updates: Updates, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
         """The likeliest next tokens after each prompt, at most so many, before the first that is no word."""
         device, width, special = self.language.device, max(map(len, prompts)), self.language.tokens.special
-        given_BT = torch.tensor([[0] * (width - len(one)) + list(one) for one in prompts], device=device.name)
+        tokens_BT = torch.tensor([[0] * (width - len(one)) + list(one) for one in prompts], device=device.name)
         mask_BT = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts], device=device.name)
+        begin = width - max(len(one) - self._begin(one) for one in prompts)
         said: list[list[int]] = [[] for _ in prompts]
         is_over = [False] * len(prompts)
         cache: Any = None
-        with self.lock, self.applied(updates), device.autocast():
-            for _ in range(tokens):
-                places_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, -given_BT.shape[1] :]
-                read = self.language.model(
-                    input_ids=given_BT,
-                    attention_mask=mask_BT,
-                    position_ids=places_BT,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                cache, given_BT = read.past_key_values, read.logits[:, -1].argmax(dim=-1, keepdim=True)
-                mask_BT = torch.cat((mask_BT, torch.ones_like(given_BT)), dim=1)
-                for row, [token] in enumerate(given_BT.tolist()):
-                    is_over[row] = is_over[row] or token in special
-                    said[row] += [] if is_over[row] else [token]
-                if all(is_over):
-                    break
+        with self.lock, device.autocast():
+            if begin:
+                cache = self._read(tokens_BT[:, :begin], mask_BT[:, :begin], 0, None).past_key_values
+            with self.applied(updates):
+                for _ in range(tokens):
+                    read = self._read(tokens_BT, mask_BT, begin, cache)
+                    cache, begin = read.past_key_values, tokens_BT.shape[1]
+                    next_B1 = read.logits[:, -1].argmax(dim=-1, keepdim=True)
+                    tokens_BT, mask_BT = (
+                        torch.cat(pair, dim=1) for pair in ((tokens_BT, next_B1), (mask_BT, torch.ones_like(next_B1)))
+                    )
+                    for row, [token] in enumerate(next_B1.tolist()):
+                        is_over[row] = is_over[row] or token in special
+                        said[row] += [] if is_over[row] else [token]
+                    if all(is_over):
+                        break
         return said
 
     @property
@@ -269,6 +275,21 @@ class StreamAdapter:
             raise WeightsRefused(f"{folder}: {error}; train it again") from None
         adapter.weights.requires_grad_(False)
         return adapter
+
+    def _read(self, tokens_BT: Tensor, mask_BT: Tensor, first: int, cache: Any) -> Any:
+        """What the model makes of tokens from the first on, behind those in the cache."""
+        return self.language.model(
+            input_ids=tokens_BT[:, first:],
+            attention_mask=mask_BT,
+            position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0)[:, first:],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+
+    def _begin(self, question: Sequence[int]) -> int:
+        """The first token that is read by changed weights."""
+        return 0 if self.config.is_whole else max(0, len(question) - len(self.language.cue))
 
     def _needed(self, chunks: int) -> int:
         """The tokens of the next chunk's window, where so many were read."""

@@ -54,6 +54,19 @@ def test_layers_and_maps_are_those_named(language: Language) -> None:
     assert reader.read(reader.windows(TOKENS, 0, 2)).shape == (2, 1, 2, 2, 8, 8)
 
 
+def test_nothing_above_the_last_adapted_layer_is_read(language: Language) -> None:
+    layers = language.model.get_decoder().layers
+    calls: list[int] = []
+    hooks = [layer.register_forward_hook(lambda *_, at=at: calls.append(at)) for at, layer in enumerate(layers)]
+    try:
+        first = ChunkReader(language, small(layers="0", undo_rotary=False)).read([TOKENS[:8]])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert calls == [0]
+    assert torch.equal(first[:, 0], ChunkReader(language, small(undo_rotary=False)).read([TOKENS[:8]])[:, 0])
+
+
 def test_maps_that_are_not_there_are_named(language: Language) -> None:
     with pytest.raises(InvalidInput, match="down_proj"):
         ChunkReader(language, small(maps="v_proj,w_proj"))

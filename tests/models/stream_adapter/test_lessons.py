@@ -39,6 +39,16 @@ def test_a_context_is_the_newest_full_chunks_before_the_question(folder: Path) -
     assert found.told((question.user, full - 2, full)) == tokens[8 * (full - 2) : 8 * full]
 
 
+def test_contexts_that_begin_before_a_users_newest_chunks_are_left_out(folder: Path) -> None:
+    both = replace(DATA, questions=[one for own in DATA.questions for one in (replace(own, cut=2), own)])
+    found = Lessons(toy_adapter(folder, lengths="1", newest=1), both, 0)
+    ends = {question.user: found.span(question, 1)[2] for question in DATA.questions}  # the later of each user's two
+    left = [one for one in both.questions if found.span(one, 1)[2] == ends[one.user]]
+    assert len(DATA.questions) <= len(left) < len(both.questions)
+    assert found.questions == left
+    assert {end - first for first, end in found._spans.values()} == {1}
+
+
 @pytest.mark.parametrize("sees_previous", [False, True])
 def test_memories_of_whole_streams_are_those_of_streaming(folder: Path, sees_previous: bool) -> None:
     found = lessons(folder, sees_previous=sees_previous, lengths="0")

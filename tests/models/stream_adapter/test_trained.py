@@ -133,6 +133,7 @@ def test_the_base_model_is_never_written(folder: Path, adapter: StreamAdapter, s
 
 def test_users_generate_together_as_alone_and_as_transformers_does(adapter: StreamAdapter, states: list[State]) -> None:
     cores, prompts = adapter.cores(states), [[40, 41, 42], [50], [60, 61]]
+    assert max(map(len, prompts)) <= len(adapter.language.cue)  # all of it is read by changed weights
     together = adapter.generate(cores, prompts, 6)
     for place, prompt in enumerate(prompts):
         assert adapter.generate(cores.of([place]), [prompt], 6) == [together[place]]
@@ -143,6 +144,28 @@ def test_users_generate_together_as_alone_and_as_transformers_does(adapter: Stre
             )
         expected = said[0, len(prompt) :].tolist()
         assert together[place] == [token for token in expected if token not in adapter.language.tokens.special]
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_what_is_before_the_cue_is_read_by_the_frozen_model_unless_all_is_changed(folder: Path, is_whole: bool) -> None:
+    adapter = toy_adapter(folder, is_whole=is_whole)
+    language, model = adapter.language, adapter.language.model
+    cores = adapter.cores(adapter.advance([adapter.fresh()], [adapter.context.tokens(EVENTS * 4)]))
+    question, [answer] = language.asked("likes what", [" war"], 0)
+    before, behind = torch.tensor([question]).split([len(question) - len(language.cue), len(language.cue)], dim=1)
+    with torch.no_grad():
+        if is_whole:
+            with adapter.applied(cores):
+                cache = model(input_ids=before, use_cache=True).past_key_values
+        else:
+            cache = model(input_ids=before, use_cache=True).past_key_values
+        with adapter.applied(cores):
+            read = torch.cat((behind, torch.tensor([answer])), dim=1)
+            logits = model(input_ids=read, past_key_values=cache).logits[0, behind.shape[1] - 1 : -1]
+    wanted = logits.log_softmax(dim=-1)[torch.arange(len(answer)), torch.tensor(answer)].sum()
+    with torch.no_grad():
+        found = adapter.log_likelihoods(cores, [(question, [answer])])
+    torch.testing.assert_close(found[0], wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_a_title_is_scored_by_its_mean_token(adapter: StreamAdapter, states: list[State]) -> None:
