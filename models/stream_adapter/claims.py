@@ -47,10 +47,13 @@ def claims(
     }
 
 
-def rival(latency: float, texts: Mapping[str, float]) -> str | None:
-    """Of tuned texts by the latencies of their requests, all in one unit: the quickest of those that take SLOWER times
-    the adapted one's or more, the slowest where none does; None of none."""
-    slower = {name: one for name, one in texts.items() if one >= SLOWER * latency}
-    if slower:
-        return min(slower, key=slower.__getitem__)
-    return max(texts, key=texts.__getitem__, default=None)
+def rival(latency: float, texts: Mapping[str, float | None]) -> str | None:
+    """Of texts from the fewest events to the most, by the latencies of their requests, all in one unit: the first that
+    takes SLOWER times the adapted one's or more, the last where none does. None of none, or where a latency is unknown
+    (None) that might decide."""
+    for name, one in texts.items():
+        if one is None:
+            return None
+        if one >= SLOWER * latency:
+            return name
+    return [*texts][-1] if texts else None

@@ -19,7 +19,7 @@ from models.soft_prompt.report import report
 from models.soft_prompt.telling import TOKENS_MOST
 from models.stream_adapter import costs as measuring
 from models.stream_adapter.arm_store import Arms
-from models.stream_adapter.arms import CONSTANT, OWN, RECENT, AdapterArm, Arm, OwnContextArm
+from models.stream_adapter.arms import CONSTANT, LORA, OWN, RECENT, AdapterArm, Arm, OwnContextArm
 from models.stream_adapter.claims import TEXT, claims, rival
 
 LATE: Final = "1024"  # tokens of a history that holds the newest events of every RECENT arm: where these are compared
@@ -149,11 +149,15 @@ def _compared(
 
 
 def _text(name: str, found: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The tuned text that an adapted arm is compared with; None where one of RECENT is missing, which it might be."""
-    if not all(other in found for other in RECENT):
-        return None
-    latency = {other: found[other]["latency"][LATE]["ratio"] for other in (name, *RECENT)}
-    return rival(latency.pop(name), latency)
+    """The tuned text that an adapted arm is compared with, which takes as long as the same text untuned; None where
+    that cannot be told."""
+
+    def latency(other: str) -> float | None:
+        one = found.get(other) or found.get(other.removesuffix(LORA))
+        return None if one is None else float(one["latency"][LATE]["ratio"])
+
+    own = latency(name)
+    return None if own is None else rival(own, {other: latency(other) for other in RECENT})
 
 
 def _point(store: Arms, arm: AdapterArm, questions: Sequence[Question], sheet: Sheet) -> dict[str, Any]:

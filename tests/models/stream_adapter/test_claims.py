@@ -42,9 +42,11 @@ def test_without_an_arm_to_compare_with_nothing_is_claimed(missing: str) -> None
     assert held(left, None) == ("+??" if missing == TEXT else "??+")
 
 
-def test_the_rival_is_the_quickest_text_that_takes_half_as_long_again() -> None:
-    texts = {"text-5": 1.4, "text-10": 1.6, "text-25": 3.0}
+def test_the_rival_is_the_first_text_that_takes_half_as_long_again() -> None:
+    texts = {"text-5": 1.2, "text-10": 1.5, "text-25": 3.0}
     assert rival(1.0, texts) == "text-10"
     assert rival(1.2, texts) == "text-25"
     assert rival(9.0, texts) == "text-25"  # none is so slow: the most that there is
+    assert rival(1.0, texts | {"text-25": None}) == "text-10"
+    assert rival(1.0, texts | {"text-10": None}) is None
     assert rival(1.0, {}) is None

@@ -12,7 +12,7 @@ from models.plots import accuracies, latencies
 from models.soft_prompt.comparing import AVERAGE
 from models.stream_adapter.arm_store import Arms
 from models.stream_adapter.arms import RECENT, AdapterArm
-from models.stream_adapter.evaluation import evaluate_adaptation
+from models.stream_adapter.evaluation import LATE, _text, evaluate_adaptation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -108,6 +108,15 @@ def test_some_arms_alone_claim_what_they_can(store: Arms) -> None:
     assert [*some["differences"]] == ["stream-adapter - popularity"]
     assert [goal["holds"] for goal in some["claims"]["stream-adapter"].values()] == [None] * 3
     assert some["ablation"] is None
+
+
+def test_untuned_texts_tell_which_tuned_one_is_as_slow() -> None:
+    def latencies(**ratios: float) -> dict[str, Any]:
+        return {name.replace("_", "-"): {"latency": {LATE: {"ratio": one}}} for name, one in ratios.items()}
+
+    assert _text("own", latencies(own=1.0, text_5=1.2, text_10=1.6)) == "text-10+lora"
+    assert _text("own", latencies(own=1.0, text_10=1.6)) is None
+    assert _text("own", latencies(text_5=1.6)) is None
 
 
 def test_a_distilled_adapter_has_claims_and_controls_of_its_own(store: Arms) -> None:
