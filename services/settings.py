@@ -225,10 +225,14 @@ def _shown(name: str, given: object) -> str:
 def limit_threads(threads: int) -> None:
     """Sets how many threads linear algebra and tables use; to be called before numpy and polars are imported.
 
-    Threads that spin on cores they do not have slow a run tenfold. What the operator has set already stays.
+    Threads that spin on cores they do not have slow a run tenfold. What the operator has set already stays, and
+    OMP_NUM_THREADS, where it was set, holds for all of them.
     """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
-        os.environ.setdefault(name, str(threads))
+    given = os.environ.setdefault("OMP_NUM_THREADS", str(threads)).split(",")[
+        0
+    ]  # of the outer level, where it names more
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
+        os.environ.setdefault(name, given)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

@@ -198,11 +198,16 @@ def test_settings_do_not_change() -> None:
         load_settings().port = 1  # type: ignore[misc]
 
 
-def test_threads_are_limited_unless_the_operator_has_set_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "OMP_WAIT_POLICY"):
+@pytest.mark.parametrize(("given", "others"), [(None, "3"), ("7", "7"), ("5,2", "5")])
+def test_threads_are_limited_unless_the_operator_has_set_them(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, others: str
+) -> None:
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "OMP_WAIT_POLICY")
+    for name in names:
         monkeypatch.setenv(name, "to be put back afterwards")
         monkeypatch.delenv(name)
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setenv("MKL_NUM_THREADS", "9")
     limit_threads(3)
-    assert os.environ["OMP_NUM_THREADS"] == "7"
-    assert os.environ["POLARS_MAX_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    assert [os.environ[name] for name in names[:-1]] == [given or "3", others, "9", others]
