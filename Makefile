@@ -3,6 +3,8 @@ PYTHON ?= python3
 EXTRA ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests that run side by side, each on one thread.
+WORKERS ?= 2
 # Everything the demo and `make up` keep; a deployment sets its own.
 export TASTEPRINT_HOME ?= $(CURDIR)/.tasteprint
 # Its data is films: reasons say "because you watched".
@@ -17,8 +19,8 @@ up: $(VENV)/installed
 	$(BIN)/tasteprint up
 
 test: check
-	$(BIN)/pytest
-	$(BIN)/pytest --nbmake notebooks
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --nbmake notebooks
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

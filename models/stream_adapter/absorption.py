@@ -1,8 +1,9 @@
 """From memories to changed weights: W' = W + s (alpha / rank) U M^T V, in which a small core M is all that is a user's.
 
-M = (H + B) P for every adapted map, of the memory H of its layer. U begins at nought, so that an untrained adapter
-changes nothing; B is the same for everybody: what there is to learn besides the user. s and the size of V's rows bring
-what a map is fed with and gives to about 1, measured once before training.
+M = (H + B) P for every adapted map, of the memory H of its layer, evened: users' memories are much alike, and what
+they have in common would be most of what is learned from. U begins at nought, so that an untrained adapter changes
+nothing; B is the same for everybody: what there is to learn besides the user. s and the size of V's rows bring what a
+map is fed with and gives to about 1. All of it is measured once before training.
 A base model's tensors are never written: while a block of code runs, other functions stand in for its linear maps.
 Shapes: B, N rows of a batch or users, T tokens, L adapted layers, K adapted maps of a layer, Q queries, D dimensions of
 a memory, R ranks, I and O dimensions of a map's inputs and outputs.
@@ -17,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+FLOOR = 0.1  # of the largest variance, added to all
 
 Linears = Sequence[Sequence[nn.Linear]]  # of each adapted layer, the adapted maps
 Forward = Callable[[Tensor], Tensor]
@@ -51,8 +54,11 @@ class Merged:
 
 
 class WeightAbsorption(nn.Module):
-    """scale_LK: of what maps give. bound_LK: the largest norms of cores that are trusted, infinite until known."""
+    """mean_LQD, turn_LQDD: by which memories are evened. scale_LK: of what maps give. bound_LK: the largest norms of
+    cores that are trusted, infinite until known."""
 
+    mean_LQD: Tensor
+    turn_LQDD: Tensor
     scale_LK: Tensor
     bound_LK: Tensor
 
@@ -66,6 +72,8 @@ class WeightAbsorption(nn.Module):
         ins, outs = ([getattr(one, name) for one in linears[0]] for name in ("in_features", "out_features"))
         self.downs_KLQI = nn.ParameterList(torch.randn(layers, queries, size) / size**0.5 for size in ins)
         self.ups_KLRO = nn.ParameterList(torch.zeros(layers, rank, size) for size in outs)
+        self.register_buffer("mean_LQD", torch.zeros(layers, queries, dimensions))
+        self.register_buffer("turn_LQDD", torch.eye(dimensions).repeat(layers, queries, 1, 1))
         self.register_buffer("scale_LK", torch.ones(layers, maps))
         self.register_buffer("bound_LK", torch.full((layers, maps), torch.inf))
 
@@ -94,9 +102,21 @@ class WeightAbsorption(nn.Module):
                 self.downs_KLQI[place].data[layer] /= size_in
                 self.scale_LK[layer, place] = size_out
 
+    @torch.no_grad()
+    def even(self, memory_NLQD: Tensor) -> None:
+        """Sets by what memories are turned and stretched, so that those of users differ by as much in every direction
+        (PCA whitening); directions in which they hardly differ are left small."""
+        self.mean_LQD.copy_(memory_NLQD.mean(dim=0))
+        apart_LQND = (memory_NLQD - self.mean_LQD).permute(1, 2, 0, 3)
+        spread_LQD, axes_LQDD = torch.linalg.eigh(apart_LQND.mT @ apart_LQND / max(len(memory_NLQD) - 1, 1))
+        floor_LQ1 = FLOOR * spread_LQD.amax(dim=-1, keepdim=True)
+        stretch_LQD = (spread_LQD.clamp(min=0) + floor_LQ1).clamp(min=1e-6).rsqrt()
+        self.turn_LQDD.copy_(axes_LQDD * stretch_LQD[..., None, :])
+
     def cores(self, memory_NLQD: Tensor) -> Tensor:
         """cores_NLKQR in float32."""
-        return torch.einsum("nlqd,lkdr->nlkqr", memory_NLQD + self.base_LQD, self.cores_LKDR)
+        evened_NLQD = torch.einsum("nlqd,lqde->nlqe", memory_NLQD - self.mean_LQD, self.turn_LQDD)
+        return torch.einsum("nlqd,lkdr->nlkqr", evened_NLQD + self.base_LQD, self.cores_LKDR)
 
     @contextmanager
     def applied(self, cores: Cores) -> Iterator[None]:

@@ -31,6 +31,7 @@ Span = tuple[int, int, int]  # a user, and the first and the end of the chunks o
 SLACK: Final = 2.0  # times the largest norm of a core among training users: what is beyond is not trusted
 BOUNDED: Final = 64  # contexts by which that is known
 STANDARD: Final = 32  # chunks that keys, values and maps are measured by
+EVENED: Final = 256  # users by whose memories these are evened
 
 
 class Lessons:
@@ -122,8 +123,9 @@ class Lessons:
         scores = self.adapter.scores(Cores(cores, np.ones(len(spans), np.bool_)), asked)
         return np.array([one.argmax() == question.truth for one, question in zip(scores, self.validation, strict=True)])
 
+    @torch.no_grad()
     def measure(self) -> None:
-        """Sets what keys, values and maps are measured by, from some training users' chunks."""
+        """Sets what keys, values, maps and memories are measured by, from some training users' chunks."""
         windows = [
             window
             for user in self._order_of_users(0)[:STANDARD]
@@ -134,6 +136,10 @@ class Lessons:
         read: list[Tensor] = []
         self.adapter.absorption.measure(lambda: read.append(self.adapter.reader.read(windows)))
         self.adapter.mapping.standardise(torch.cat(read))
+        if self.config.source == "user":
+            spans = [(user, *self._spans[user]) for user in self._order_of_users(0)[:EVENED]]
+            newest = [(user, max(first, end - (self._longest or end)), end) for user, first, end in spans]
+            self.adapter.absorption.even(torch.cat([self.memory(some) for some in _cut(newest, self.config.batch)]))
 
     @torch.no_grad()
     def bound(self) -> dict[str, Any]:

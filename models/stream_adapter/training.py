@@ -65,8 +65,9 @@ def train(
     rates = [group["lr"] for group in optimizer.param_groups]
     rounds = math.ceil(config.steps / config.every)
     identity = sha256(json.dumps([asdict(config), seed, data.digest, adapter.base]).encode()).hexdigest()
-    lessons.measure()
     state = TrainingState.resumed(checkpoint, adapter.weights, optimizer, identity, _MEASURED, time.process_time)
+    if not state.epoch:
+        lessons.measure()
     while state.epoch < rounds and not 0 < 60 * config.minutes <= state.seconds:
         losses: list[float] = []
         for number, lots in enumerate(lessons.steps(state.epoch), state.epoch * config.every):

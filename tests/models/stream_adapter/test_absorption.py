@@ -55,6 +55,15 @@ def test_rows_are_changed_by_their_own_weights(layers: Layers, absorption: Weigh
         torch.testing.assert_close(found[row], state, rtol=1e-4, atol=1e-5)
 
 
+def test_memories_that_are_much_alike_are_evened(absorption: WeightAbsorption) -> None:
+    axes = torch.linalg.qr(torch.randn(WIDTH, WIDTH)).Q
+    memory = 50 + 1e-3 * (torch.randn(2000, LAYERS, QUERIES, WIDTH) * torch.tensor([9.0, 6.0, 3.0, 0.0])) @ axes
+    absorption.even(memory)
+    evened = torch.einsum("nlqd,lqde->nlqe", memory - absorption.mean_LQD, absorption.turn_LQDD)[:, 1, 2]
+    wanted = sorted(size / (size + 0.1 * 81) for size in (81, 36, 9, 0))
+    torch.testing.assert_close(torch.cov(evened.T), torch.diag(torch.tensor(wanted)), rtol=0.1, atol=0.02)
+
+
 def test_merged_weights_answer_as_the_core_does(layers: Layers, absorption: WeightAbsorption) -> None:
     cores, inputs = some_cores(absorption, [True]), torch.randn(4, 3, 5)
     with absorption.applied(cores.of([0, 0, 0, 0])):
