@@ -1,5 +1,6 @@
 """What tests share: one embedded server and one set of weights a session, a store of its own for each test."""
 
+import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -12,6 +13,7 @@ from features.profiles import ProfileStore, connect_for_ingest
 from models.language.weights import MINILM, pull_weights
 
 _tenants = count()
+os.environ.pop("COLUMNS", None)  # tests say how wide their terminal is; one that is known at import stays
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,10 @@ def test_every_acknowledged_append_outlives_sigkill_and_none_is_there_in_part(pa
         for _ in range(chance.randint(1, 60)):
             acknowledged.add(int(writer.stdout.readline()))
         writer.kill()
-        acknowledged |= {int(line) for line in writer.communicate()[0].split()}
+        acknowledged |= {
+            int(line) for line in writer.stdout.read().split()
+        }  # `communicate` would lose what was read ahead
+        end(writer)
         first = max(acknowledged) + 2  # the one it was killed in may be there
     with opened(path) as log:
         values = [value.split() for value in values_of(log)]
