@@ -16,6 +16,8 @@ import uvicorn
 from features.errors import CannotListen, UnknownName
 from services.ingesting import start_ingest
 from services.live import items_of, tail
+from services.metrics import Metrics
+from services.observing import observed
 from services.settings import Settings
 from services.threads import Threads
 from services.wiring import backends
@@ -23,7 +25,7 @@ from streaming.ingest import Applied
 from streaming.log import Record, Stream
 
 if TYPE_CHECKING:
-    from services.encode import Form, Made, SoftPrompts, Vectors
+    from services.encode import Encoded, Form, Made, SoftPrompts, Vectors
 
 GC_OBJECTS: Final = 50_000
 SWITCH_SECONDS: Final = 0.001  # how long a background thread may keep a request waiting for the interpreter
@@ -79,15 +81,16 @@ def _listening(settings: Settings) -> socket.socket:
 
 def run_ingest(settings: Settings, *, until_end: bool) -> dict[str, Any]:
     """Applies the log until a signal comes or, with until_end, until nothing is left; counts by stream."""
-    threads = Threads()
+    threads, metrics = Threads(), Metrics()
     counts: dict[str, Any] = {"events": 0, "items": 0, "dead_letters": 0}
 
     def report(applied: Applied) -> None:
+        metrics.applied(applied)
         counts[applied.stream.value] += applied.records
         counts["dead_letters"] += applied.dead
 
     start = time.perf_counter()
-    with backends(settings) as opened:
+    with backends(settings) as opened, observed(settings, metrics, threads.problems):
         for signalled in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signalled, lambda *_: threads.stop.set())
         start_ingest(opened, threads, time.time, report, until_end=until_end)
@@ -106,13 +109,21 @@ def run_encode(settings: Settings, *, until_end: bool, soft_prompts: bool = Fals
     """
     from services.encode import GROUP, SOFT_PROMPTS_GROUP
 
-    if soft_prompts:
-        return _run_encode(settings, SOFT_PROMPTS_GROUP, _soft_prompts(settings), _NO_SOFT_PROMPT, until_end)
-    return _run_encode(settings, GROUP, _vectors(settings), _NO_ENCODER, until_end)
+    metrics = Metrics()
+    with observed(settings, metrics):
+        if soft_prompts:
+            current, count = _soft_prompts(settings), metrics.encode_soft_prompts
+            return _run_encode(settings, SOFT_PROMPTS_GROUP, current, _NO_SOFT_PROMPT, until_end, count)
+        return _run_encode(settings, GROUP, _vectors(settings, metrics), _NO_ENCODER, until_end, metrics.encode)
 
 
 def _run_encode(
-    settings: Settings, group: str, current: Callable[[], "Form[Made] | None"], missing: str, until_end: bool
+    settings: Settings,
+    group: str,
+    current: Callable[[], "Form[Made] | None"],
+    missing: str,
+    until_end: bool,
+    count: "Callable[[Encoded], None]",
 ) -> dict[str, Any]:
     from services.encode import Encoded, follow
 
@@ -121,6 +132,7 @@ def _run_encode(
     def report(encoded: Encoded) -> None:
         nonlocal done
         done += encoded
+        count(encoded)
 
     if until_end and current() is None:
         raise UnknownName(missing)
@@ -149,7 +161,7 @@ def run_adapt(settings: Settings, *, until_end: bool, rebuild: bool = False) -> 
     from services.behind import follow
     from services.stream_adapters import FollowingStreamAdapter
 
-    threads, done, start = Threads(), Adapted(), time.perf_counter()
+    threads, metrics, done, start = Threads(), Metrics(), Adapted(), time.perf_counter()
     following, catalogue = FollowingStreamAdapter(settings), Catalogue()
     following.look()
     if until_end or rebuild:
@@ -163,6 +175,7 @@ def run_adapt(settings: Settings, *, until_end: bool, rebuild: bool = False) -> 
         catalogue.put(items_of(records, time.time()))
 
     with (
+        observed(settings, metrics, threads.problems),
         backends(settings) as opened,
         closing(opened.log.consumer(Stream.EVENTS, GROUP)) as consumer,
         closing(opened.log.consumer(Stream.ITEMS, None)) as items,
@@ -194,14 +207,13 @@ def run_adapt(settings: Settings, *, until_end: bool, rebuild: bool = False) -> 
     }
 
 
-def _vectors(settings: Settings) -> "Callable[[], Vectors | None]":
+def _vectors(settings: Settings, metrics: Metrics) -> "Callable[[], Vectors | None]":
     """Those of the bundle in use."""
     from models.catalogue import Catalogue
     from services.encode import Vectors
-    from services.metrics import Metrics
     from services.served import Following
 
-    bundles = Following(settings, Catalogue(), time.time, Metrics())
+    bundles = Following(settings, Catalogue(), time.time, metrics)
     bundles.start()
 
     def current() -> Vectors | None:

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     body_bytes: Count = Field(1_048_576, description="The largest request body.")
     batch_most: Count = Field(1000, description="The most events, items or users in one request.")
     drain_seconds: Annotated[int, Field(ge=1)] = 10
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        None, description="Where workers show /metrics and /livez, a process each; nowhere when not given."
+    )
 
     history_limit: Annotated[int, Field(gt=0, le=10_000)] = Field(500, description="Events kept for each user.")
     trend_events: Count = Field(200_000, description="The newest events that live popularity is counted from.")

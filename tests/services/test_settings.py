@@ -59,6 +59,7 @@ def test_another_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("explore", "nan"),
         ("trend_half_life_days", 0),
         ("drain_seconds", 0),
+        ("metrics_port", 65_536),
         ("verb", ""),
         ("threads", 0),
         ("generator", "smollm2"),
