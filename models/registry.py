@@ -134,12 +134,12 @@ class Run:
 
 
 class Registry:
-    """The store at a tracking URI. artifacts: the folder of those files that a store without a server leaves to us.
+    """The store at a tracking URI. artifacts: the URI of where to keep the files that only a server would keep itself.
 
     Every call raises RegistryUnavailable when the store does not answer.
     """
 
-    def __init__(self, uri: str, artifacts: Path) -> None:
+    def __init__(self, uri: str, artifacts: str) -> None:
         self._uri = uri
         self._artifacts = artifacts
         self._opened: Any = None
@@ -205,7 +205,7 @@ class Registry:
         if found is not None:
             return str(found.experiment_id)
         # A server keeps artifacts where it was told to.
-        local = None if self._uri.startswith(("http://", "https://")) else self._artifacts.as_uri()
+        local = None if self._uri.startswith(("http://", "https://")) else self._artifacts
         return str(self._client().create_experiment(name, artifact_location=local))
 
     def _client(self) -> Any:

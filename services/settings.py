@@ -49,6 +49,12 @@ class Settings(BaseSettings):
         description="sqlite:///PATH, a database, or http(s)://; the home's mlflow.sqlite when not given.",
     )
 
+    mlflow_artifacts: str | None = Field(
+        None,
+        description="file:///FOLDER, s3://BUCKET/PREFIX, ...: where the files of runs in a database are kept; the "
+        "home's mlflow-artifacts when not given. A server has a place of its own for them.",
+    )
+
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     body_bytes: Count = Field(1_048_576, description="The largest request body.")
@@ -137,6 +143,13 @@ class Settings(BaseSettings):
             raise ValueError("an MLflow store is sqlite:///PATH, a database's URL or a server's, http(s)://")
         return uri or None
 
+    @field_validator("mlflow_artifacts")
+    @classmethod
+    def _artifacts_uri(cls, uri: str | None) -> str | None:
+        if uri and not re.match(r"[a-z][a-z0-9+.-]*://.", uri):
+            raise ValueError("files are kept at file:///FOLDER or at s3://BUCKET/PREFIX or its like")
+        return uri or None
+
     @field_validator("generator")
     @classmethod
     def _generator(cls, generator: str) -> str:
@@ -182,6 +195,10 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         return self.mlflow_uri or f"sqlite:///{self.home / 'mlflow.sqlite'}"
+
+    @property
+    def artifacts_uri(self) -> str:
+        return self.mlflow_artifacts or (self.home / "mlflow-artifacts").as_uri()
 
     @property
     def log_path(self) -> Path:

@@ -70,7 +70,7 @@ def open_registry(settings: Settings) -> Registry:
     """The registry of runs and bundles that the settings name; mlflow is imported by its first use."""
     restrain_mlflow()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Registry(settings.tracking_uri, settings.home / "mlflow-artifacts")
+    return Registry(settings.tracking_uri, settings.artifacts_uri)
 
 
 def known_registry(settings: Settings) -> Registry | None:

@@ -31,7 +31,7 @@ def registry(home: Path) -> Registry:
         for name in ("ALLOW_PICKLE_DESERIALIZATION", "DISABLE_TELEMETRY", "ENABLE_ARTIFACTS_PROGRESS_BAR"):
             patch.delenv(f"MLFLOW_{name}", raising=False)
         restrain_mlflow()
-        opened = Registry(f"sqlite:///{home}/mlflow.sqlite", home / "artifacts")
+        opened = Registry(f"sqlite:///{home}/mlflow.sqlite", (home / "artifacts").as_uri())
         opened.open()
     return opened
 
@@ -155,7 +155,7 @@ def test_a_store_that_cannot_be_used_is_one_error_of_ours(tmp_path: Path, monkey
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for uri in (f"sqlite:///{broken}", "http://127.0.0.1:9"):
         with pytest.raises(RegistryUnavailable):
-            Registry(uri, tmp_path / "artifacts").versions()
+            Registry(uri, (tmp_path / "artifacts").as_uri()).versions()
 
 
 def test_a_picture_has_a_line_a_model_the_best_on_top() -> None:

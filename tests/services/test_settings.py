@@ -50,6 +50,7 @@ def test_another_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("log", "/a/path"),
         ("redis_url", "localhost"),
         ("mlflow_uri", "localhost:5000"),
+        ("mlflow_artifacts", "/a/folder"),
         ("body_bytes", 0),
         ("batch_most", -5),
         ("history_limit", 0),
@@ -141,6 +142,12 @@ def test_mlflow_can_be_named_in_the_file_and_an_empty_name_is_none(
     (own_home / "tasteprint.toml").unlink()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert load_settings().mlflow_uri is None
+
+
+def test_files_of_runs_are_in_the_home_unless_another_place_is_named(own_home: Path) -> None:
+    assert load_settings().artifacts_uri == f"file://{own_home}/mlflow-artifacts"
+    assert load_settings(mlflow_artifacts="").artifacts_uri == f"file://{own_home}/mlflow-artifacts"
+    assert load_settings(mlflow_artifacts="s3://bucket/tasteprint").artifacts_uri == "s3://bucket/tasteprint"
 
 
 def test_mlflow_neither_unpickles_nor_reports_whatever_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
