@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from typer.main import get_command
 
 from services.cli import app
 from services.metrics import Metrics
-from services.settings import Settings
+from services.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -39,6 +40,13 @@ def is_command(arguments: Sequence[str]) -> bool:
 def settings() -> set[str]:
     """The variables that settings are taken from."""
     return {"TASTEPRINT_CONFIG", *(f"TASTEPRINT_{name.upper()}" for name in Settings.model_fields)}
+
+
+def check_settings(given: Mapping[str, str]) -> None:
+    """Variables are settings, with values that these take; where there is no Kafka yet, the names."""
+    assert given.keys() <= settings(), given.keys() - settings()
+    if find_spec("streaming.kafka_url") is not None:
+        load_settings(**{name.removeprefix("TASTEPRINT_").lower(): value for name, value in given.items()})
 
 
 def is_pinned(image: str) -> bool:

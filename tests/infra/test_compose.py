@@ -11,7 +11,7 @@ import redis
 import yaml
 
 from features.embedded import EmbeddedServer, server_binary
-from tests.infra.deployed import INFRA, LATER, ROOT, is_command, is_pinned, read, settings
+from tests.infra.deployed import INFRA, LATER, ROOT, check_settings, is_command, is_pinned, read
 
 COMPOSE = read(INFRA / "compose.yaml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -83,7 +83,7 @@ def test_a_process_runs_a_command_that_there_is_with_settings_that_there_are(nam
         assert service["profiles"] == [name]  # off unless it is asked for
     else:
         assert is_command(service["command"])
-    assert service["environment"].keys() <= settings()
+    check_settings(service["environment"])
     for variable in ("TASTEPRINT_LOG", "TASTEPRINT_REDIS_URL", "TASTEPRINT_MLFLOW_URI"):
         [host] = re.findall(r"//(\w+):", service["environment"][variable])
         assert host in SERVICES
