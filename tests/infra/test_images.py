@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.deployed import INFRA, ROOT, is_command, is_pinned, settings
+from services.settings import Settings
+from tests.infra.deployed import INFRA, ROOT, check_settings, is_command, is_pinned
 
 DOCKERFILES = [INFRA / "Dockerfile", INFRA / "Dockerfile.cuda"]
 
@@ -54,7 +55,10 @@ def test_an_image_serves_with_settings_that_there_are(dockerfile: Path) -> None:
     assert instructions(dockerfile, "ENTRYPOINT") == ['["tasteprint"]']
     [command] = instructions(dockerfile, "CMD")
     assert is_command(re.findall(r'"(.*?)"', command))
-    assert set(re.findall(r"TASTEPRINT_\w+", dockerfile.read_text())) <= settings()
+    given = dict(re.findall(r"(TASTEPRINT_\w+)=(\S+)", dockerfile.read_text()))
+    check_settings(given)
+    ports = [str(Settings.model_fields["port"].default), given["TASTEPRINT_METRICS_PORT"]]
+    assert instructions(dockerfile, "EXPOSE") == [" ".join(ports)] == ["8000 9100"]
 
 
 def test_the_two_differ_in_what_a_gpu_needs() -> None:

@@ -175,7 +175,7 @@ def test_what_is_to_come_is_a_component_that_no_overlay_takes(overlay: list[Reso
     assert not {name for name, _ in ours(overlay)} & LATER
 
 
-def test_long_running_processes_are_probed_where_they_answer(everything: list[Resource]) -> None:
+def test_long_running_processes_are_probed_where_they_answer(everything: list[Resource], routes: set[str]) -> None:
     for name, template in ours(everything):
         [container] = template["spec"]["containers"]
         if name == "summarize":
@@ -187,6 +187,7 @@ def test_long_running_processes_are_probed_where_they_answer(everything: list[Re
         for probe in ("startupProbe", "livenessProbe"):
             assert container[probe]["httpGet"] == {"path": "/livez", "port": port["name"]}
         assert container.get("readinessProbe", {}).get("httpGet", {}).get("path") == ("/readyz" if is_api else None)
+    assert {"/livez", "/readyz", "/metrics"} <= routes
 
 
 def test_a_budget_keeps_all_but_one_of_each_from_being_disturbed(everything: list[Resource]) -> None:

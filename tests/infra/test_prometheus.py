@@ -73,6 +73,14 @@ def test_a_panel_asks_for_what_there_is(panel: dict[str, Any]) -> None:
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
 
 
+def test_a_route_in_a_query_is_one_of_the_application(routes: set[str]) -> None:
+    queries = [rule["expr"] for rule in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
+    selectors = [one for query in queries for one in parts(query, promql_parser.VectorSelector)]
+    asked = {matcher.value for one in selectors for matcher in one.matchers.matchers if matcher.name == "route"}
+    assert asked
+    assert asked <= routes
+
+
 def test_panels_have_places_of_their_own() -> None:
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
     covered: set[tuple[int, int]] = set()
