@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import httpx
@@ -15,8 +16,9 @@ from services.observing import observed
 from services.settings import Settings
 from streaming.ingest import Applied
 from streaming.log import Stream
-from tests.services.conftest import wait_until
 from tests.services.test_running import SCRIPT, free_port
+
+START_SECONDS = 120.0  # of a process: never reached unless something is wrong
 
 
 def test_metrics_are_those_of_the_process(own_home: Path) -> None:
@@ -67,7 +69,9 @@ def test_a_worker_shows_itself(own_home: Path, command: list[str]) -> None:
     environment = os.environ | {"TASTEPRINT_HOME": str(own_home), "TASTEPRINT_METRICS_PORT": str(port)}
     with subprocess.Popen([SCRIPT, *command], env=environment, stderr=subprocess.PIPE) as worker:
         try:
-            wait_until(lambda: worker.poll() is not None or lives(port))
+            deadline = time.monotonic() + START_SECONDS
+            while worker.poll() is None and not lives(port) and time.monotonic() < deadline:
+                time.sleep(0.05)
             assert worker.poll() is None, worker.communicate()[1].decode()
             assert "tasteprint_dead_letters_total" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
         finally:
