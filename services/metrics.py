@@ -37,6 +37,12 @@ class Metrics:
         self.dead_letters = Counter(
             "tasteprint_dead_letters_total", "Records that could not be applied.", ["stream"], registry=self.registry
         )
+        self.lag = Gauge(
+            "tasteprint_ingest_lag_records",
+            "Records left to read, in the partitions of this process.",
+            ["stream"],
+            registry=self.registry,
+        )
         # Both in epoch seconds: while the first stands still and the second does not, the ingest lags.
         self.newest_applied = Gauge(
             "tasteprint_ingest_newest_timestamp_seconds",
@@ -122,6 +128,8 @@ class Metrics:
         self.records.labels(applied.stream).inc(applied.records)
         self.dead_letters.labels(applied.stream).inc(applied.dead)
         self.newest_applied.labels(applied.stream).set(applied.last_appended)
+        if applied.lag is not None:
+            self.lag.labels(applied.stream).set(applied.lag)
 
     def encode(self, encoded: Encoded) -> None:
         """Counts one batch of vectors of the encode worker."""

@@ -21,6 +21,8 @@ from pydantic_settings import (
 
 from features.errors import InvalidInput
 from services.experiments import Experiment
+from streaming.kafka_url import SCHEMES as KAFKA_SCHEMES
+from streaming.kafka_url import KafkaUrl
 
 Count = Annotated[int, Field(gt=0)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -36,7 +38,11 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.tasteprint"), description="Where everything embedded is kept.")
     tenant: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "default"
 
-    log: str | None = Field(None, description="sqlite:///PATH; the home folder's log.sqlite when not given.")
+    log: str | None = Field(
+        None,
+        description="sqlite:///PATH, or kafka://HOST:PORT/NAME and kafkas:// as streaming/kafka_url.py says; the home "
+        "folder's log.sqlite when not given.",
+    )
     log_partitions: Annotated[int, Field(gt=0, le=1024)] = Field(4, description="Of a log that is made new.")
     impressions_kept: Count = 1_000_000
     redis_url: str | None = Field(
@@ -125,8 +131,13 @@ class Settings(BaseSettings):
     @field_validator("log")
     @classmethod
     def _log_url(cls, log: str | None) -> str | None:
-        if log is not None and not log.startswith("sqlite:///"):
-            raise ValueError("a log is sqlite:///PATH")
+        if log is not None and log.startswith(KAFKA_SCHEMES):
+            try:
+                KafkaUrl.parse(log)
+            except InvalidInput as error:
+                raise ValueError(error.problem) from None
+        elif log is not None and not log.startswith("sqlite:///"):
+            raise ValueError("a log is sqlite:///PATH or kafka://HOST:PORT/NAME")
         return log
 
     @field_validator("redis_url")
@@ -203,6 +214,18 @@ class Settings(BaseSettings):
     @property
     def log_path(self) -> Path:
         return Path(self.log.removeprefix("sqlite:///")) if self.log else self.home / "log.sqlite"
+
+    @property
+    def kafka(self) -> KafkaUrl | None:
+        """Where the log is when it is on Kafka."""
+        if self.log is None or not self.log.startswith(KAFKA_SCHEMES):
+            return None
+        return KafkaUrl.parse(self.log, self.log_partitions)
+
+    @property
+    def log_name(self) -> str:
+        """The log as it may be shown."""
+        return str(self.log_path) if self.kafka is None else self.kafka.name
 
     @classmethod
     def settings_customise_sources(

@@ -62,7 +62,11 @@ def backends(settings: Settings) -> Iterator[Backends]:
 
 
 def open_log(settings: Settings) -> EventLog:
-    """The event log that the settings name."""
+    """The event log that the settings name. Raises LogUnavailable."""
+    if settings.kafka is not None:
+        from streaming.kafka_log import KafkaLog  # its client is imported where it is used, half a second
+
+        return KafkaLog(settings.kafka)
     return SqliteLog(settings.log_path, settings.log_partitions, settings.impressions_kept)
 
 

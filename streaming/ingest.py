@@ -3,14 +3,17 @@
 A batch is read and parsed while the one before it is being applied: one batch in flight and one in hand is all that
 is held, so a slow store slows the reading and nothing piles up. The store's checkpoint, written after every script of a
 batch has returned, is the truth about where to go on; the group's committed offset is a hint for the log's own tools.
-On start a partition goes back OVERLAP_SECONDS before its checkpoint: what is applied twice changes nothing.
+On start a partition goes back OVERLAP_SECONDS before its checkpoint: what is applied twice changes nothing. So does one
+that comes from another member of the group, which has finished its batch before it let go.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, replace
 from threading import Event as Signal
+from time import monotonic
 from typing import Final, Protocol
 
 from features.errors import InvalidInput, LogUnavailable, StoreUnavailable
@@ -25,6 +28,8 @@ OVERLAP_SECONDS: Final = 60.0
 BATCH: Final = 4096  # records; larger batches fold more events of a user in one script
 WAIT_SECONDS: Final = 0.05  # how long a read waits for its first record, and so how long a stop may take
 RETRY_SECONDS: Final = 0.5
+LAG_SECONDS: Final = 5.0  # between two looks at how far the reading is behind
+SETTLE_SECONDS: Final = 10.0  # for the batch in flight before its partition goes; the next member repeats the rest
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +40,8 @@ Clock = Callable[[], float]  # epoch seconds
 class Applied:
     """What became of one batch: records applied, those that went to the dead letters, users erased by it.
 
-    last_appended: when the log took the batch's last record, epoch seconds.
+    last_appended: when the log took the batch's last record, epoch seconds. lag: how many records were left to read
+    after it, in the partitions of this consumer; None where nobody has looked.
     """
 
     stream: Stream
@@ -43,6 +49,7 @@ class Applied:
     dead: int
     last_appended: float
     erased: int = 0
+    lag: int | None = None
 
 
 class Prepare(Protocol):
@@ -108,9 +115,18 @@ def follow(
     """
     group = f"{group}:{consumer.stream}"  # offsets of two streams do not compare
     resume(consumer, store, group, stop)
+    in_flight: Future[Applied | None] | None = None
+    read: list[Record] = []
+    looked = 0.0
+
+    def settle() -> None:
+        if in_flight is None or not wait_for([in_flight], SETTLE_SECONDS).done:
+            return
+        if in_flight.exception() is None and in_flight.result() is not None:
+            _commit(consumer, read)
+
+    consumer.losing = settle
     with ThreadPoolExecutor(1, thread_name_prefix="apply") as applier:
-        in_flight: Future[Applied | None] | None = None
-        read: list[Record] = []
         while not stop.is_set():
             try:
                 records = consumer.read(batch, WAIT_SECONDS if in_flight is None else 0.0)
@@ -120,7 +136,10 @@ def follow(
                 continue
             apply = prepare(records) if records else None
             if in_flight is not None:
-                _finish(in_flight, read, consumer, report)
+                lag = None if records else 0
+                if lag is None and monotonic() - looked > LAG_SECONDS:
+                    lag, looked = _lag(consumer, len(records)), monotonic()
+                _finish(in_flight, read, consumer, report, lag)
                 in_flight = None
             if apply is not None:
                 read = records
@@ -178,22 +197,42 @@ def _finish(
     records: Sequence[Record],
     consumer: Consumer,
     report: Callable[[Applied], None],
+    lag: int | None = None,
 ) -> None:
     applied = in_flight.result()
     if applied is not None:
-        try:
-            consumer.commit(list({record.position.partition: record.position for record in records}.values()))
-        except LogUnavailable as error:
-            logger.warning("the log did not take the group's offsets, which are but a hint: %s", error)
-        report(applied)
+        _commit(consumer, records)
+        report(replace(applied, lag=lag))
+
+
+def _lag(consumer: Consumer, in_hand: int) -> int | None:
+    try:
+        return consumer.lag() + in_hand
+    except LogUnavailable:
+        return None  # the next read says so
+
+
+def _commit(consumer: Consumer, records: Sequence[Record]) -> None:
+    try:
+        consumer.commit(list({record.position.partition: record.position for record in records}.values()))
+    except LogUnavailable as error:
+        logger.warning("the log did not take the group's offsets, which are but a hint: %s", error)
 
 
 def resume(consumer: Consumer, store: ProfileStore, group: str, stop: Signal) -> None:
-    """Goes back a little before the checkpoints; a partition without one in this log starts at its beginning."""
+    """Goes back a little before the checkpoints, now and in each partition that comes to the consumer later.
+
+    A partition without a checkpoint in this log starts at its beginning.
+    """
+    consumer.gained = lambda partitions: _go_back(consumer, partitions, store, group, stop)
+    _go_back(consumer, consumer.partitions, store, group, stop)
+
+
+def _go_back(consumer: Consumer, partitions: Sequence[int], store: ProfileStore, group: str, stop: Signal) -> None:
     while not stop.is_set():
         try:
             marks = {(mark.position.log_id, mark.position.partition): mark for mark in store.checkpoints(group)}
-            for partition in consumer.partitions:
+            for partition in partitions:
                 mark = marks.get((consumer.log_id, partition))
                 if mark is None:
                     consumer.seek(partition, offset=0)

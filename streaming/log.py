@@ -1,6 +1,6 @@
 """The event log: an append-only, partitioned, durable record of everything that came in, read by consumer groups."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -30,12 +30,19 @@ class Consumer(Protocol):
     """Reads one stream, in one thread.
 
     Order is kept within a partition and nowhere else. A record may be read again after a restart or a seek, never
-    skipped; whoever applies records must bear repetition. partitions: those this consumer reads.
+    skipped; whoever applies records must bear repetition. partitions: those this consumer reads now; where a group has
+    several members they come and go while it reads. gained: called then, in a read, with those that have come and of
+    which nothing was read yet, to say by `seek` where to go on. losing: called before some go, maybe from another
+    thread, to finish and commit what was read; those that others have taken unasked go without.
     """
 
     stream: Stream
     log_id: str
-    partitions: tuple[int, ...]
+    gained: Callable[[Sequence[int]], None]
+    losing: Callable[[], None]
+
+    @property
+    def partitions(self) -> tuple[int, ...]: ...
 
     def read(self, most: int, wait: float) -> list[Record]:
         """Up to `most` next records; waits up to `wait` seconds for the first, and returns [] when none came.
@@ -74,9 +81,10 @@ class EventLog(Protocol):
     log_id: str
 
     def append(self, stream: Stream, records: Sequence[tuple[str, bytes]], now: float) -> list[Position]:
-        """Appends (key, value) pairs, all or none; on disk when it returns. Records of one key keep their order.
+        """Appends (key, value) pairs; all are on disk when it returns. Records of one key keep their order.
 
-        now: epoch seconds, kept as the time of appending.
+        Of an append that raises none or some may be there, so that it is tried again with what makes it idempotent.
+        now: epoch seconds, kept to the millisecond at least as the time of appending.
         """
         ...
 

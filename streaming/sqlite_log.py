@@ -8,7 +8,7 @@ import fcntl
 import sqlite3
 import time as clock
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import count
@@ -173,6 +173,8 @@ class SqliteConsumer:
     def __init__(self, log: SqliteLog, stream: Stream, group: str | None) -> None:
         self.log_id = log.log_id
         self.partitions = tuple(range(log.partitions))
+        self.gained: Callable[[Sequence[int]], None] = lambda partitions: None
+        self.losing: Callable[[], None] = lambda: None
         self._log = log
         self.stream = stream
         self._group = group

@@ -1,4 +1,4 @@
-"""What tests share: one embedded server and one set of weights a session, a store of its own for each test."""
+"""What tests share: one server of each kind and one set of weights a session, a store of its own for each test."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from chat_server import ChatServer
+from kafka_server import KafkaServer
 
 from features.embedded import EmbeddedServer
 from features.profiles import ProfileStore, connect_for_ingest
@@ -28,6 +29,13 @@ def store(redis_url: str) -> Iterator[ProfileStore]:
     store = ProfileStore(connect_for_ingest(redis_url), tenant=f"test-{next(_tenants)}", limit=6)
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A broker that all tests share, each with topics of its own."""
+    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -52,4 +52,4 @@ def import_dataset(
                 advance(sent, dataset.events.height, "events to the log")
     finally:
         log.close()
-    return report | {"log": str(settings.log_path), "seconds": round(time.perf_counter() - start, 3)}
+    return report | {"log": settings.log_name, "seconds": round(time.perf_counter() - start, 3)}

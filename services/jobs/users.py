@@ -9,7 +9,7 @@ import orjson
 
 from features.errors import LogUnavailable
 from features.events import UserId, encode_event
-from features.profile import UserSummary
+from features.profile import Position, UserSummary
 from services.erasing import erase
 from services.ingesting import GROUP
 from services.settings import Settings
@@ -58,6 +58,7 @@ def erase_user(settings: Settings, user: str, now: float) -> dict[str, Any]:
         try:
             prepare = into_profiles(opened.patient, opened.dead_letters, time.time)
             follow(consumer, prepare, opened.patient, GROUP, Signal(), until_end=True)
+            is_here = Position.parse(report["position"]).partition in consumer.partitions
         finally:
             consumer.close()
         if opened.owns_store:
@@ -65,7 +66,7 @@ def erase_user(settings: Settings, user: str, now: float) -> dict[str, Any]:
                 time.sleep(0.02)
             while opened.patient.rewriting():
                 time.sleep(0.02)
-    return report | {"applied_by": "this command"}
+    return report | {"applied_by": "this command" if is_here else "the running ingest"}
 
 
 def reset_updates(settings: Settings, user: str | None) -> dict[str, Any]:

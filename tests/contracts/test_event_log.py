@@ -5,11 +5,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
+from kafka_server import KafkaServer
 
 from features.profile import Position
+from streaming.kafka_log import KafkaLog
+from streaming.kafka_url import KafkaUrl
 from streaming.log import Consumer, EventLog, Record, Stream
 from streaming.sqlite_log import SqliteLog
 
@@ -20,20 +24,23 @@ QUIET = 0.05  # for records that must not come
 OpenLog = Callable[..., EventLog]
 
 
-def open_sqlite(folder: Path, name: str) -> EventLog:
-    return SqliteLog(folder / f"{name}.sqlite", partitions=3)
+FOR_EVER = {"retention_days": 0, "impressions_days": 0}  # brokers delete by age, and the tests' clock is long past
+
+_tests = count()
 
 
-BACKENDS: dict[str, Callable[[Path, str], EventLog]] = {"sqlite": open_sqlite}
-
-
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=["sqlite", "kafka"])
 def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenLog]:
     """Opens a log of the test by its name: the same name is the same log, as another process would open it."""
     opened: list[EventLog] = []
+    test = next(_tests)
 
     def open_named(name: str = "log") -> EventLog:
-        opened.append(BACKENDS[request.param](tmp_path, name))
+        if request.param == "kafka":
+            server: KafkaServer = request.getfixturevalue("kafka")
+            opened.append(KafkaLog(KafkaUrl.parse(server.url(f"contract-{test}-{name}", **FOR_EVER), 3)))
+        else:
+            opened.append(SqliteLog(tmp_path / f"{name}.sqlite", partitions=3))
         return opened[-1]
 
     yield open_named
