@@ -14,6 +14,7 @@ import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
+from socket import create_connection
 from threading import Lock, get_ident
 from typing import Any, Final
 
@@ -32,7 +33,8 @@ from streaming.log import Record, Stream
 CONNECT_SECONDS: Final = 10.0
 APPEND_SECONDS: Final = 10.0  # for all brokers in sync to have it; a request of the API waits for no longer
 JOIN_SECONDS: Final = 30.0  # a member that applies a large batch keeps others waiting for so long at most
-PATIENCE_SECONDS: Final = 5.0  # for records that are known to be there, while a group moves its partitions
+LEAVE_SECONDS: Final = 5.0  # a member that cannot say that it leaves is missed when its session ends
+PATIENCE_SECONDS: Final = 5.0  # for records that are known to be there
 LOOK_SECONDS: Final = 0.01  # between two looks for them
 FETCH_SECONDS: Final = 0.1  # how long a broker holds back an answer with nothing in it
 HEARTBEAT_SECONDS: Final = 1.0  # and so how soon a member hears that another has come or gone
@@ -56,6 +58,7 @@ class KafkaLog:
         self._ordered = Lock()
         self._latest: dict[Stream, int] = {}
         with _translated(url):
+            _knock(url)
             _make_topics(url)
             self._producer = KafkaProducer(
                 **_connection(url),
@@ -189,7 +192,7 @@ class KafkaConsumer:
     def close(self) -> None:
         self.losing = lambda: None
         try:
-            self._client.close(autocommit=False, timeout_ms=_ms(CONNECT_SECONDS))
+            self._client.close(autocommit=False, timeout_ms=_ms(LEAVE_SECONDS))
         except KafkaError as error:
             logger.warning("the group was not told that a member leaves, and waits for it: %s", error)
 
@@ -216,8 +219,6 @@ class KafkaConsumer:
 
     def _is_at_end(self) -> bool:
         """Whether every partition was read to where the broker last said that it ends."""
-        if self._group is not None and self._client.group_metadata().state != MemberState.STABLE:
-            return False
         for place in self._client.assignment():
             end, at = self._client.highwater(place), self._client.position(place)
             if end is None or at is None or at < end:
@@ -250,6 +251,18 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
 
     def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
         logger.warning("partitions %s went to another member unasked", sorted(place.partition for place in lost))
+
+
+def _knock(url: KafkaUrl) -> None:
+    """Raises OSError when none of the brokers listens: at once, and without the client's threads, which stay behind."""
+    for server in url.servers:
+        host, _, port = server.rpartition(":")
+        try:
+            create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+            return
+        except OSError as error:
+            problem = error
+    raise problem
 
 
 def _make_topics(url: KafkaUrl) -> None:
@@ -289,6 +302,7 @@ def _client(url: KafkaUrl, group: str | None) -> Client:
         enable_auto_commit=False,
         fetch_max_wait_ms=_ms(FETCH_SECONDS),
         session_timeout_ms=_ms(url.session_seconds),
+        max_poll_interval_ms=_ms(url.session_seconds),  # a move waits for a member that hangs no longer than for a dead
         heartbeat_interval_ms=_ms(HEARTBEAT_SECONDS),
         partition_assignment_strategy=[CooperativeStickyAssignor()],
     )

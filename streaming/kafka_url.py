@@ -24,7 +24,8 @@ class KafkaUrl:
 
     partitions: of each topic, made anew. replication: -1 for the brokers' own default. retention_days: of events, and
     so how long what an erased user did is still on the brokers' disks; impressions_days: of impressions; 0 is for ever.
-    session_seconds: after which silence a member's partitions go to others. sasl: the mechanism, where there is a user.
+    session_seconds: after which silence, or after how long with
+    one batch, a member's partitions go to others. sasl: the mechanism, where there is a user.
     ca, certificate, key: PEM files, for TLS.
     """
 

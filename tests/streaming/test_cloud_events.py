@@ -1,4 +1,4 @@
-"""CloudEvents: unwrapped in both modes, filled in from their attributes, and left alone when they are something else."""
+"""CloudEvents: unwrapped in both modes, filled in from their attributes; other messages are left alone."""
 
 from collections.abc import Callable
 
