@@ -15,7 +15,6 @@ Keys of a tenant: `tp:{TENANT}:items` (the catalogue), `tp:{TENANT}:checkpoint:G
 cost on a day; kept for two).
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,9 +24,8 @@ from struct import Struct
 from typing import Any, Final, cast
 
 import redis
-from hiredis import pack_command
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisClusterException
 from redis.retry import Retry
 
 from features.errors import InvalidInput, StoreUnavailable
@@ -36,6 +34,7 @@ from features.history import UserHistory, encode, seen_items
 from features.items import Item, encode_item, parse_item, version
 from features.profile import Correction, Position, SoftPrompt, StoredSummary, UserVector, WeightUpdate
 from features.records import Records
+from features.redis_clients import Command, Exchange, open_client
 from features.soft_prompts import RECORDS as SOFT_PROMPTS
 from features.soft_prompts import decode_soft_prompts, encode_soft_prompt, soft_prompt_of
 from features.summaries import UserSummaries, correction_field, encode_correction, encode_summary, summary_field
@@ -48,7 +47,6 @@ HISTORY_LIMIT: Final = 500
 SEEN_READ: Final = 10_000
 _TIME: Final = Struct(">d")
 _TOKENS_SECONDS: Final = 2 * 86_400
-_Command = tuple[str | int, ...]
 _VERSION_BYTES: Final = 24  # time f64 and content hash, in front of an item's JSON: they compare as bytes
 
 
@@ -71,14 +69,18 @@ class Checkpoint:
 
 
 def connect_for_serving(url: str) -> "redis.Redis":
-    """A client for the request path: 50 ms, no retry, so that a dead store costs a degraded answer and not a wait."""
-    return redis.Redis.from_url(url, socket_timeout=0.05, socket_connect_timeout=0.05, retry=None)
+    """A client for the request path: 50 ms, no retry, so that a dead store costs a degraded answer and not a wait.
+
+    Raises StoreUnavailable when it is a cluster, and none of its nodes that the URL names is there.
+    """
+    with _translated():
+        return open_client(url, 0.05, 0.05, None)
 
 
 def connect_for_ingest(url: str) -> "redis.Redis":
     """A client for consumers and jobs: patient, a few retries; every write they make may be repeated."""
-    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=3)
-    return redis.Redis.from_url(url, socket_timeout=30.0, socket_connect_timeout=5.0, retry=retry)
+    with _translated():
+        return open_client(url, 5.0, 30.0, Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=3))
 
 
 class ProfileStore:
@@ -88,7 +90,7 @@ class ProfileStore:
         self._client = client
         self._tenant = tenant
         self._limit = limit
-        self._own = threading.local()
+        self._exchange = Exchange(client)
         self._apply = _Script(client, "apply.lua")
         self._made = _Script(client, "made.lua")
         self._summaries = _Script(client, "summaries.lua")
@@ -108,7 +110,7 @@ class ProfileStore:
 
         Of what a user has seen, the newest SEEN_READ items: who has seen more is a robot, and would make others wait.
         """
-        commands: list[_Command] = []
+        commands: list[Command] = []
         for user in users:
             commands += self._read_commands(user)
         replies = iter(self._send(commands))
@@ -119,7 +121,7 @@ class ProfileStore:
 
         A vector is that of its history when both have one `as_of`; else it is stale, and newer events are not in it.
         """
-        commands: list[_Command] = []
+        commands: list[Command] = []
         for user in users:
             commands += *self._read_commands(user), ("GET", self._vectors_key(user_digest(user)))
         replies = iter(self._send(commands))
@@ -147,7 +149,7 @@ class ProfileStore:
         self, users: Sequence[UserId], model: str
     ) -> list[tuple[UserHistory, SoftPrompt | None]]:
         """The same with soft prompts."""
-        commands: list[_Command] = []
+        commands: list[Command] = []
         for user in users:
             commands += *self._read_commands(user), ("GET", self._soft_prompts_key(user_digest(user)))
         replies = iter(self._send(commands))
@@ -223,7 +225,7 @@ class ProfileStore:
 
     def read_with_summaries(self, users: Sequence[UserId]) -> list[tuple[UserHistory, UserSummaries]]:
         """The histories, each with what is said about its user, in one round trip."""
-        commands: list[_Command] = []
+        commands: list[Command] = []
         for user in users:
             commands += *self._read_commands(user), ("HGETALL", self._summaries_key(user_digest(user)))
         replies = iter(self._send(commands))
@@ -347,26 +349,9 @@ class ProfileStore:
     def close(self) -> None:
         self._client.close()
 
-    def _send(self, commands: Sequence[_Command]) -> list[Any]:
-        """The raw replies of commands sent together: what a client's pipeline does, at a third of its time."""
-        packed = b"".join(map(pack_command, commands))  # type: ignore[arg-type]  # its stub knows tuples of one
+    def _send(self, commands: Sequence[Command]) -> list[Any]:
         with _translated():
-            try:
-                return self._exchange(packed, len(commands))
-            except redis.ConnectionError:  # as after a restart of the server: a new connection tells
-                return self._exchange(packed, len(commands))
-
-    def _exchange(self, packed: bytes, replies: int) -> list[Any]:
-        """Sends and reads on a connection that stays this thread's own."""
-        connection: Any = getattr(self._own, "connection", None)
-        if connection is None:
-            connection = self._own.connection = self._client.connection_pool.get_connection()
-        try:
-            connection.send_packed_command([packed])
-            return [connection.read_response() for _ in range(replies)]
-        except BaseException:
-            connection.disconnect()  # replies that were not read would be taken for those of the next request
-            raise
+            return self._exchange.send(commands)
 
     def _apply_call(self, batch: UserBatch) -> tuple[Sequence[str], Sequence[Any]]:
         seen = [part for item, at in seen_items(batch.events, batch.erased_at).items() for part in (at, item)]
@@ -409,7 +394,7 @@ class ProfileStore:
         keys = (self._keys(digest)[2], self._summaries_key(digest))
         return keys, (erased, *(part for field in fields for part in field))
 
-    def _read_commands(self, user: UserId) -> tuple[_Command, ...]:
+    def _read_commands(self, user: UserId) -> tuple[Command, ...]:
         """The stamps first: what is applied in between may make a history look older than it is, and never newer."""
         history, seen, meta = self._keys(user_digest(user))
         return ("HGETALL", meta), ("GET", history), ("ZRANGE", seen, -SEEN_READ, -1)
@@ -498,7 +483,7 @@ class _Script:
             self._sha = str(self._client.script_load(self._source))
         pipeline = self._client.pipeline(transaction=False)
         for keys, arguments in calls:
-            pipeline.evalsha(self._sha, len(keys), *keys, *arguments)
+            pipeline.execute_command("EVALSHA", self._sha, len(keys), *keys, *arguments)  # a cluster's has no evalsha
         return pipeline.execute()
 
 
@@ -530,5 +515,5 @@ def _fields(reply: Any) -> dict[bytes, bytes]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except redis.RedisError as error:
+    except (redis.RedisError, RedisClusterException) as error:
         raise StoreUnavailable(f"the profile store does not answer: {error}") from error

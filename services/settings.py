@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from features.errors import InvalidInput
+from features.redis_clients import parse_redis_url
 from services.experiments import Experiment
 from streaming.kafka_url import SCHEMES as KAFKA_SCHEMES
 from streaming.kafka_url import KafkaUrl
@@ -46,7 +47,9 @@ class Settings(BaseSettings):
     log_partitions: Annotated[int, Field(gt=0, le=1024)] = Field(4, description="Of a log that is made new.")
     impressions_kept: Count = 1_000_000
     redis_url: str | None = Field(
-        None, description="redis://, rediss:// or unix://; the embedded server when not given."
+        None,
+        description="redis://, redis+sentinel:// or redis+cluster:// as features/redis_clients.py says; the embedded "
+        "server when not given.",
     )
 
     mlflow_uri: str | None = Field(
@@ -143,8 +146,11 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("a profile store is redis://, rediss:// or unix://")
+        try:
+            if url is not None:
+                parse_redis_url(url)
+        except InvalidInput as error:
+            raise ValueError(error.problem) from None
         return url
 
     @field_validator("mlflow_uri")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from chat_server import ChatServer
 from kafka_server import KafkaServer
+from redis_servers import cluster
 
 from features.embedded import EmbeddedServer
 from features.profiles import ProfileStore, connect_for_ingest
@@ -17,10 +18,37 @@ _tenants = count()
 os.environ.pop("COLUMNS", None)  # tests say how wide their terminal is; one that is known at import stays
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backends",
+        choices=["embedded", "infra"],
+        default="embedded",
+        help="What tests run on that do not say: SQLite and one server, or Kafka's protocol and a Redis Cluster.",
+    )
+
+
 @pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def is_infra(pytestconfig: pytest.Config) -> bool:
+    return bool(pytestconfig.getoption("backends") == "infra")
+
+
+@pytest.fixture(scope="session")
+def embedded_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with EmbeddedServer(tmp_path_factory.mktemp("home")) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster of three masters."""
+    with cluster(tmp_path_factory.mktemp("cluster")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest, is_infra: bool) -> str:
+    url: str = request.getfixturevalue("cluster_url" if is_infra else "embedded_url")
+    return url
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
-"""The store's script, against the pure fold; and the fence, the erasure, checkpoints and the catalogue."""
+"""What the profile store promises on one server and on a cluster: its script does what the pure fold does; and the
+fence, the erasure, checkpoints and the catalogue."""
 
 import random
+from collections.abc import Iterator
+from contextlib import closing
 from hashlib import blake2b
 from itertools import count
 
@@ -14,9 +17,26 @@ from features.events import Event, EventId, ItemId, UserId, user_digest
 from features.history import encode, fold, seen_items
 from features.items import Item, encode_item
 from features.profile import Position
-from features.profiles import SEEN_READ, Checkpoint, CircuitBreaker, ProfileStore, UserBatch, connect_for_serving
+from features.profiles import (
+    SEEN_READ,
+    Checkpoint,
+    CircuitBreaker,
+    ProfileStore,
+    UserBatch,
+    connect_for_ingest,
+    connect_for_serving,
+)
 
-LIMIT = 6  # of the store fixture
+LIMIT = 6
+
+numbers = count(1000)
+
+
+@pytest.fixture(params=["server", "cluster"])
+def store(request: pytest.FixtureRequest) -> Iterator[ProfileStore]:
+    url = request.getfixturevalue("embedded_url" if request.param == "server" else "cluster_url")
+    with closing(ProfileStore(connect_for_ingest(url), f"contract-{next(numbers)}", LIMIT)) as store:
+        yield store
 
 
 def batch(
@@ -27,9 +47,6 @@ def batch(
 
 def view(identity: str, at: float, item: str = "x", user: UserId = USER) -> Event:
     return Event(EventId(identity), user, ItemId(item), "view", None, at)
-
-
-numbers = count(1000)
 
 
 def fresh(number: int) -> UserId:
