@@ -71,19 +71,19 @@ def open_client(url: str, connect_seconds: float, seconds: float, retry: Retry |
 
     connect_seconds, seconds: how long a connection and an answer may take. Raises InvalidInput and what redis does.
     """
-    patience: dict[str, Any] = {"socket_connect_timeout": connect_seconds, "socket_timeout": seconds}
+    patience: dict[str, Any] = {"socket_connect_timeout": connect_seconds, "socket_timeout": seconds, "retry": retry}
     said = parse_redis_url(url)
     if said is None:
-        return redis.Redis.from_url(url, retry=retry, **patience)
-    patience |= {"username": said.user, "password": said.password}
-    if said.is_tls:
-        patience["ssl"] = True
+        return redis.Redis.from_url(url, **patience)
+    patience["retry"] = retry or Retry(NoBackoff(), 0)  # here none is the client's own, of seconds
+    asked = patience
+    patience = patience | {"username": said.user, "password": said.password} | ({"ssl": True} if said.is_tls else {})
     if not said.is_cluster:
-        found = Sentinel(said.hosts, retry=retry, db=said.database, **patience)
+        found = Sentinel(said.hosts, sentinel_kwargs=asked, db=said.database, **patience)
         return cast("redis.Redis", found.master_for(said.master))
     nodes = [ClusterNode(host, port) for host, port in said.hosts]
     # It has the commands of the other, and sends each to where its keys are.
-    return cast("redis.Redis", RedisCluster(startup_nodes=nodes, retry=retry or Retry(NoBackoff(), 0), **patience))
+    return cast("redis.Redis", RedisCluster(startup_nodes=nodes, **patience))
 
 
 class Exchange:
