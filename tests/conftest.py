@@ -1,7 +1,7 @@
 """What tests share: one server of each kind and one set of weights a session, a store of its own for each test."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -57,6 +57,21 @@ def store(redis_url: str) -> Iterator[ProfileStore]:
     store = ProfileStore(connect_for_ingest(redis_url), tenant=f"test-{next(_tenants)}", limit=6)
     yield store
     store.close()
+
+
+@pytest.fixture(scope="session")
+def deployment(request: pytest.FixtureRequest, is_infra: bool) -> Callable[[str], dict[str, str]]:
+    """The settings, beside the home, of a deployment with a log and a tenant of its own; none when all is embedded."""
+
+    def named(name: str) -> dict[str, str]:
+        if not is_infra:
+            return {}
+        tenant = f"{name}-{next(_tenants)}"
+        server: KafkaServer = request.getfixturevalue("kafka")
+        log = server.url(tenant, retention_days=0, impressions_days=0, session_seconds=15)
+        return {"log": log, "redis_url": request.getfixturevalue("cluster_url"), "tenant": tenant}
+
+    return named
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from struct import pack
 
 import numpy as np
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -15,7 +14,7 @@ from strategies_of_events import USER
 from features.errors import InvalidInput
 from features.events import Event, EventId, ItemId, UserId, user_digest
 from features.profile import Position, SoftPrompt
-from features.profiles import ProfileStore, UserBatch
+from features.profiles import ProfileStore, UserBatch, connect_for_ingest
 from features.soft_prompts import (
     DIMENSIONS_MOST,
     VECTORS_MOST,
@@ -111,7 +110,7 @@ def test_what_is_damaged_is_nothing_and_is_written_over(store: ProfileStore, red
     user = UserId(f"damaged-{next(numbers)}")
     applied(store, at(1), user)
     store.write_soft_prompts([(user, prompt(at(1), model="old"))])
-    with redis.Redis.from_url(redis_url) as client:
+    with connect_for_ingest(redis_url) as client:
         [key] = client.scan_iter(f"*{user_digest(user)}}}:p")
         for damage in (b"\0", b"\0\0\0\0\0", b"\0\0\0\xff\2m1", client.get(key)[:-1]):
             client.set(key, damage)
@@ -138,7 +137,7 @@ def test_an_erased_one_is_in_no_key(store: ProfileStore, redis_url: str) -> None
     user = UserId(f"erased-soft-{next(numbers)}")
     applied(store, at(1), user)
     store.write_soft_prompts([(user, prompt(at(1)))])
-    with redis.Redis.from_url(redis_url) as client:
+    with connect_for_ingest(redis_url) as client:
         assert list(client.scan_iter(f"*{user_digest(user)}}}:p"))
         applied(store, at(2), user, erased_at=5.0)
         assert list(client.scan_iter(f"*{user_digest(user)}*")) == list(client.scan_iter(f"*{user_digest(user)}}}:m"))

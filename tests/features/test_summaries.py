@@ -3,7 +3,6 @@
 from dataclasses import replace
 from itertools import count
 
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies_of_events import USER
@@ -11,7 +10,7 @@ from strategies_of_events import USER
 from features.events import Event, EventId, ItemId, UserId, user_digest
 from features.history import UserHistory
 from features.profile import Claim, Correction, Position, StoredSummary, UserSummary
-from features.profiles import ProfileStore, UserBatch
+from features.profiles import ProfileStore, UserBatch, connect_for_ingest
 from features.summaries import (
     VERSIONS_KEPT,
     UserSummaries,
@@ -134,7 +133,7 @@ def test_erased_words_are_in_no_key_and_memory_counts_those_that_are_there(store
     without = store.memory(user)
     write(store, history, with_version(StoredSummary(), summary("f1", "long " * 100)))
     assert store.memory(user) >= without + 500
-    with redis.Redis.from_url(redis_url) as client:
+    with connect_for_ingest(redis_url) as client:
         assert list(client.scan_iter(f"*{user_digest(user)}}}:y"))
         applied(store, 2, user, erased_at=5.0)
         assert list(client.scan_iter(f"*{user_digest(user)}*")) == list(client.scan_iter(f"*{user_digest(user)}}}:m"))
@@ -144,7 +143,7 @@ def test_tokens_are_counted_by_the_day_and_forgotten(store: ProfileStore, redis_
     store.spend_tokens("2026-11-24", 40)
     store.spend_tokens("2026-11-24", 2)
     assert (store.tokens_spent("2026-11-24"), store.tokens_spent("2026-11-25")) == (42, 0)
-    with redis.Redis.from_url(redis_url) as client:
+    with connect_for_ingest(redis_url) as client:
         assert all(client.ttl(key) > 0 for key in client.scan_iter("*:tokens:2026-11-24"))
 
 

@@ -7,7 +7,6 @@ from struct import pack
 
 import numpy as np
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from strategies_of_events import USER
 from features.errors import InvalidInput
 from features.events import Event, EventId, ItemId, UserId, user_digest
 from features.profile import Position, UserVector
-from features.profiles import ProfileStore, UserBatch
+from features.profiles import ProfileStore, UserBatch, connect_for_ingest
 from features.vectors import DIMENSIONS_MOST, decode_vectors, encode_vector, vector_of
 
 numbers = count()
@@ -124,7 +123,7 @@ def test_an_erased_vector_is_in_no_key(store: ProfileStore, redis_url: str) -> N
     user = UserId(f"erased-{next(numbers)}")
     applied(store, at(1), user)
     store.write_vectors([(user, vector(at(1)))])
-    with redis.Redis.from_url(redis_url) as client:
+    with connect_for_ingest(redis_url) as client:
         assert list(client.scan_iter(f"*{user_digest(user)}}}:v"))
         applied(store, at(2), user, erased_at=5.0)
         assert list(client.scan_iter(f"*{user_digest(user)}*")) == list(client.scan_iter(f"*{user_digest(user)}}}:m"))

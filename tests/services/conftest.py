@@ -79,7 +79,8 @@ class Running:
     def records(self, stream: Stream) -> list[bytes]:
         """What the stream holds."""
         with closing(self.log.consumer(stream, None)) as consumer:
-            return [record.value for record in consumer.read(100_000, 0.0)]
+            batches = iter(lambda: consumer.read(100_000, 0.0), [])
+            return [record.value for batch in batches for record in batch]
 
     def send(self, events: Any) -> dict[str, Any]:
         """Posts events and waits until they are in the profiles; the answer."""
@@ -110,7 +111,12 @@ class Running:
 
 def wait_until(holds: Callable[[], object]) -> None:
     """Returns when the condition holds."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    wait_until_within(DEADLINE_SECONDS, holds)
+
+
+def wait_until_within(seconds: float, holds: Callable[[], object]) -> None:
+    """The same with so much patience."""
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it has not come to hold"
         time.sleep(0.005)
@@ -161,23 +167,30 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(Settings(home=tmp_path_factory.mktemp("app"), body_bytes=65_536, batch_most=50)) as started:
+def app(tmp_path_factory: pytest.TempPathFactory, deployment: Callable[[str], dict[str, str]]) -> Iterator[Running]:
+    settings = Settings(home=tmp_path_factory.mktemp("app"), body_bytes=65_536, batch_most=50, **deployment("app"))
+    with running(settings) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Running]:
-    settings = Settings(home=tmp_path_factory.mktemp("shop"), redis_url=redis_url, tenant="shop")
+def shop(
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str, deployment: Callable[[str], dict[str, str]]
+) -> Iterator[Running]:
+    said = {"redis_url": redis_url, "tenant": "shop"} | deployment("shop")
+    settings = Settings(home=tmp_path_factory.mktemp("shop"), **said)
     with running(settings) as started:
         _stock(started)
         yield started
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Running]:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str, deployment: Callable[[str], dict[str, str]]
+) -> Iterator[Running]:
     """Its bundle knows users who march through a ring of items, i0 to i19, one after the other."""
-    settings = Settings(home=tmp_path_factory.mktemp("trained"), redis_url=redis_url, tenant="trained", explore=0.0)
+    said = {"redis_url": redis_url, "tenant": "trained"} | deployment("trained")
+    settings = Settings(home=tmp_path_factory.mktemp("trained"), explore=0.0, **said)
     events, _ = marching(users=60, items=20, length=6)
     items = items_of({f"i{number}": [] for number in range(20)})  # alike only by who chose them
     publish(settings, train_counts(events, items, fingerprint="toy"))

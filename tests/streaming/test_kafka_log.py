@@ -34,7 +34,7 @@ names = count()
 
 @pytest.fixture
 def url(kafka: KafkaServer) -> KafkaUrl:
-    return KafkaUrl.parse(kafka.url(f"log-{next(names)}", retention_days=0, impressions_days=0, session_seconds=6), 4)
+    return KafkaUrl.parse(kafka.url(f"log-{next(names)}", retention_days=0, impressions_days=0, session_seconds=15), 4)
 
 
 @pytest.fixture
