@@ -117,7 +117,7 @@ def follow(
     resume(consumer, store, group, stop)
     in_flight: Future[Applied | None] | None = None
     read: list[Record] = []
-    looked = 0.0
+    looked = monotonic()
 
     def settle() -> None:
         if in_flight is None or not wait_for([in_flight], SETTLE_SECONDS).done:
@@ -144,7 +144,7 @@ def follow(
             if apply is not None:
                 read = records
                 in_flight = applier.submit(_apply_and_record, apply, records, store, group, stop)
-            elif until_end:
+            elif until_end and _lag(consumer, 0) == 0:
                 return
         if in_flight is not None:
             _finish(in_flight, read, consumer, report)

@@ -34,7 +34,7 @@ CONNECT_SECONDS: Final = 10.0
 APPEND_SECONDS: Final = 10.0  # for all brokers in sync to have it; a request of the API waits for no longer
 JOIN_SECONDS: Final = 30.0  # a member that applies a large batch keeps others waiting for so long at most
 LEAVE_SECONDS: Final = 5.0  # a member that cannot say that it leaves is missed when its session ends
-PATIENCE_SECONDS: Final = 5.0  # for records that are known to be there, and for partitions that may come
+PATIENCE_SECONDS: Final = 5.0  # for records that are known to be there
 LOOK_SECONDS: Final = 0.01  # between two looks for them
 FETCH_SECONDS: Final = 0.1  # how long a broker holds back an answer with nothing in it
 HEARTBEAT_SECONDS: Final = 1.0  # and so how soon a member hears that another has come or gone
@@ -185,6 +185,8 @@ class KafkaConsumer:
 
     def lag(self) -> int:
         with _translated(self._url):
+            if self._group is not None and self._client.group_metadata().state != MemberState.STABLE:
+                raise LogUnavailable(f"{self._url.name}: the group is moving its partitions; ask again in a moment")
             places = self._client.assignment()
             ends = self._client.end_offsets(list(places)) if places else {}
             return sum(max(end - (self._client.position(place) or 0), 0) for place, end in ends.items())
@@ -218,14 +220,8 @@ class KafkaConsumer:
         self._arrived -= arrived
 
     def _is_at_end(self) -> bool:
-        """Whether every partition was read to where the broker last said that it ends.
-
-        A member that has none while the group moves its partitions may get some in a moment.
-        """
-        places = self._client.assignment()
-        if not places and self._group is not None:
-            return bool(self._client.group_metadata().state == MemberState.STABLE)
-        for place in places:
+        """Whether every partition was read to where the broker last said that it ends."""
+        for place in self._client.assignment():
             end, at = self._client.highwater(place), self._client.position(place)
             if end is None or at is None or at < end:
                 return False

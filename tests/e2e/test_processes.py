@@ -96,7 +96,10 @@ def view(user: str, item: str, event: str) -> dict[str, object]:
 
 
 def history(client: httpx.Client, user: str) -> list[str]:
-    return [event["event_id"] for event in client.get(f"/v1/users/{user}/history?limit=500").json()["events"]]
+    """The ids of the user's events; asked again while the store is too slow for a request."""
+    while (answer := client.get(f"/v1/users/{user}/history?limit=500")).status_code == 503:
+        pass
+    return [event["event_id"] for event in answer.json()["events"]]
 
 
 @contextmanager

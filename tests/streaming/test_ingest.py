@@ -322,7 +322,7 @@ class CutConsumer:
         self._consumer = consumer
         self._cuts = cuts
         self.stream, self.log_id, self.partitions = consumer.stream, consumer.log_id, consumer.partitions
-        self.read, self.seek = consumer.read, consumer.seek
+        self.read, self.seek, self.lag = consumer.read, consumer.seek, consumer.lag
 
     def commit(self, positions: Sequence[Position]) -> None:
         self._cuts.here()
@@ -641,7 +641,7 @@ def test_one_batch_is_in_flight_and_one_in_hand_while_the_store_is_slow(
         def __init__(self, consumer: Consumer) -> None:
             self._consumer = consumer
             self.stream, self.log_id, self.partitions = consumer.stream, consumer.log_id, consumer.partitions
-            self.seek, self.commit = consumer.seek, consumer.commit
+            self.seek, self.commit, self.lag = consumer.seek, consumer.commit, consumer.lag
 
         def read(self, records: int, wait: float) -> list[Record]:
             read = self._consumer.read(records, wait)
