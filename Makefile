@@ -20,6 +20,7 @@ up: $(VENV)/installed
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) tests/e2e --backends infra
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --nbmake notebooks
 
 check: $(VENV)/installed

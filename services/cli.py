@@ -785,12 +785,15 @@ def bench(
     name: Annotated[
         str, typer.Argument(help="ingest, serve, freshness, memory, train, retrieval, encode, beam or promote")
     ],
+    log: Annotated[
+        str | None, typer.Option(help="For ingest: kafka://HOST:PORT/NAME, or kafka for a broker of the run's own.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a benchmark of the checkout: Tasteprint and a peer, alternated, as a ratio."""
     from services.jobs.benching import run_bench
 
-    raise typer.Exit(run_bench(name, json=json))
+    raise typer.Exit(run_bench(name, json=json, log=log))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """From the log to the profile store, against LPUSH + LTRIM of the same wire bytes on the same server."""
 
+import sys
 import time
 from pathlib import Path
 from threading import Event as Signal
@@ -70,4 +71,9 @@ def ingest(log: SqliteLog, store: ProfileStore, dead_letters: Path) -> float:
 
 if __name__ == "__main__":
     limit_threads(1)
-    main()
+    if "--log" in sys.argv:
+        from _ingest_kafka import measure_kafka
+
+        measure_kafka(sys.argv[sys.argv.index("--log") + 1])
+    else:
+        main()

@@ -1,7 +1,7 @@
 """From Kafka's protocol to the profile store, against a bare kafka-python consumer of the same topic.
 
-TASTEPRINT_LOG=kafka://HOST:PORT/NAME tasteprint bench ingest_kafka --json. The topics get names of the run's own behind
-NAME. Without it a broker of noida-db is started here, on the same cores.
+`tasteprint bench ingest --log kafka://HOST:PORT/NAME` fills topics with names of the run's own behind NAME;
+`--log kafka` starts a broker of noida-db here, on the same cores.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ from features.datasets import to_events
 from features.embedded import EmbeddedServer
 from features.events import encode_event
 from features.profiles import ProfileStore, connect_for_ingest
-from services.settings import limit_threads, load_settings
+from services.settings import limit_threads
 from streaming.dead_letters import DeadLetters
 from streaming.ingest import follow, into_profiles
 from streaming.kafka_log import KafkaLog
@@ -31,17 +31,16 @@ from streaming.kafka_url import KafkaUrl
 from streaming.log import Stream
 
 ROUNDS, PARTITIONS, AT_ONCE = 3, 2, 2000
-MEMBER = "member"  # the first argument of the processes that this one starts
 PEER = "kafka-python's poll of the same topic, max_poll_records 4096"
 
 
-def main() -> None:
+def measure_kafka(log_url: str) -> None:
     dataset = movielens()
     wire = [(event.user, encode_event(event)) for events in to_events(dataset) for event in events]
     with ExitStack() as stack:
         settings = stack.enter_context(empty_home())
         server = stack.enter_context(EmbeddedServer(settings.home))
-        url = replace(broker(stack), partitions=PARTITIONS, retention_days=0)
+        url = replace(broker(log_url, stack), partitions=PARTITIONS, retention_days=0)
         log = stack.enter_context(closing(KafkaLog(url)))
         for first in range(0, len(wire), AT_ONCE):
             log.append(Stream.EVENTS, wire[first : first + AT_ONCE], time.time())
@@ -61,7 +60,7 @@ def main() -> None:
         ours, theirs = alternate(product, peer, ROUNDS)
         two = median(len(wire) / together(url, server.url, f"two-{number}", settings.home) for number in range(ROUNDS))
     print_report(
-        "ingest_kafka",
+        "ingest",
         {
             "rate": measure("events/s", ours[0], theirs[0], PEER),
             "rate_of_two": measure("events/s", two, ours[0], "one consumer of both partitions"),
@@ -69,11 +68,11 @@ def main() -> None:
     )
 
 
-def broker(stack: ExitStack) -> KafkaUrl:
-    """The brokers of the settings, else one that is started for the run."""
-    configured = load_settings().kafka
-    if configured is not None:
-        return replace(configured, topics=f"{configured.topics}.bench-{time.time_ns()}")
+def broker(log_url: str, stack: ExitStack) -> KafkaUrl:
+    """The brokers that are named, else one that is started for the run."""
+    if log_url != "kafka":
+        named = KafkaUrl.parse(log_url)
+        return replace(named, topics=f"{named.topics}.bench-{time.time_ns()}")
     sys.path.append(str(Path(__file__).parents[1]))
     from kafka_server import KafkaServer
 
@@ -96,7 +95,7 @@ def ingest(url: KafkaUrl, redis_url: str, tenant: str, home: Path) -> float:
 
 def together(url: KafkaUrl, redis_url: str, tenant: str, home: Path) -> float:
     """Seconds for two members, processes that have one partition each, until both are at the end."""
-    command = [sys.executable, __file__, MEMBER, orjson.dumps(asdict(url)).decode(), redis_url, tenant, str(home)]
+    command = [sys.executable, __file__, orjson.dumps(asdict(url)).decode(), redis_url, tenant, str(home)]
     members = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
     for one in members:
         assert one.stdout is not None
@@ -145,9 +144,6 @@ def bare(url: KafkaUrl, expected: int) -> float:
         return time.perf_counter() - start
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # one of two members
     limit_threads(1)
-    if sys.argv[1:2] == [MEMBER]:
-        member(*sys.argv[2:])
-    else:
-        main()
+    member(*sys.argv[1:])
