@@ -8,7 +8,7 @@ NAME.dead-letters and NAME.id. The settings of topics matter when they are made;
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from features.errors import InvalidInput
@@ -62,16 +62,15 @@ class KafkaUrl:
         _check(bool(user) == bool(password), "a user has a password, USER:PASSWORD@HOST")
         unknown = sorted(given.keys() - _NUMBERS.keys() - set(_TEXTS))
         _check(not unknown, f"no setting {', '.join(unknown)}; there are {', '.join([*_NUMBERS, *_TEXTS])}")
-        numbers = {"partitions": partitions} | {name: _number(name, given[name]) for name in _NUMBERS if name in given}
-        texts = {name: given[name] for name in _TEXTS if name in given}
-        mechanism = texts.get("sasl", MECHANISMS[-1])
+        settings: dict[str, Any] = {"partitions": partitions}
+        settings |= {name: _number(name, given[name]) for name in _NUMBERS if name in given}
+        settings |= {name: given[name] for name in _TEXTS if name in given}
+        mechanism = given.get("sasl", MECHANISMS[-1])
         _check(mechanism in MECHANISMS, f"sasl={mechanism}; there are {', '.join(MECHANISMS)}")
         for name in ("ca", "certificate", "key"):
-            _check(not texts.get(name) or Path(texts[name]).is_file(), f"{name}={texts.get(name)} is no file")
-        scheme = parts.scheme
-        return cls(
-            f"{scheme}://{hosts}/{topics}", servers, topics, scheme == "kafkas", user, password, **numbers, **texts
-        )
+            _check(not given.get(name) or Path(given[name]).is_file(), f"{name}={given.get(name)} is no file")
+        name = f"{parts.scheme}://{hosts}/{topics}"
+        return cls(name, servers, topics, parts.scheme == "kafkas", user, password, **settings)
 
 
 def _check(holds: bool, problem: str) -> None:

@@ -10,7 +10,10 @@ _FOLDER = Path(__file__).parents[2] / "tests" / "bench"
 
 
 def run_bench(name: str, *, json: bool, log: str | None = None) -> int:
-    """Runs tests/bench/NAME.py, `ingest` from a log that is named; its exit status. Raises UnknownName with the names that there are."""
+    """Runs tests/bench/NAME.py; its exit status. log: what `ingest` reads, where it is not the embedded one.
+
+    Raises UnknownName with the names that there are.
+    """
     script = _FOLDER / f"{name}.py"
     if not script.is_file() or name.startswith("_"):
         names = ", ".join(sorted(path.stem for path in _FOLDER.glob("[a-z]*.py"))) or "none: this is no checkout"
