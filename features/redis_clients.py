@@ -106,7 +106,7 @@ class Exchange:
             pipeline = self._client.pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command)
-            return cast("list[Any]", pipeline.execute())
+            return pipeline.execute()
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
         if not isinstance(self._client, RedisCluster):
