@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +42,9 @@ def settings() -> set[str]:
 
 
 def check_settings(given: Mapping[str, str]) -> None:
-    """Variables are settings, with values that these take; where there is no Kafka yet, the names."""
+    """Variables are settings, with values that these take."""
     assert given.keys() <= settings(), given.keys() - settings()
-    if find_spec("streaming.kafka_url") is not None:
-        load_settings(**{name.removeprefix("TASTEPRINT_").lower(): value for name, value in given.items()})
+    load_settings(**{name.removeprefix("TASTEPRINT_").lower(): value for name, value in given.items()})
 
 
 def is_pinned(image: str) -> bool:
