@@ -2,8 +2,8 @@
 
     kafka://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?SETTING=VALUE&...]
 
-`kafkas://` is the same over TLS. NAME begins the names of the topics: NAME.events, NAME.items, NAME.impressions,
-NAME.dead-letters and NAME.id. The settings of topics matter when they are made; those that exist stay as they are.
+`kafkas://` is the same over TLS. NAME begins the names of the topics: NAME.events, NAME.items, NAME.impressions and
+NAME.id. The settings of topics matter when they are made; those that exist stay as they are.
 """
 
 from dataclasses import dataclass
