@@ -22,11 +22,11 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaProducer, Of
 from kafka import KafkaConsumer as Client
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
-from kafka.structs import MemberState
 
 from features.errors import LogUnavailable
 from features.profile import Position
 from streaming.cloud_events import unwrapped
+from streaming.kafka_group import Membership, mend
 from streaming.kafka_url import KafkaUrl
 from streaming.log import Record, Stream
 
@@ -130,11 +130,13 @@ class KafkaConsumer:
         self._thread = get_ident()
         self._arrived: set[TopicPartition] = set()
         with _translated(self._url):
-            self._client = _client(self._url, None if group is None else f"{self._url.topics}.{group}")
+            # A group a stream: members that read different topics would wait for each other whenever one comes or goes.
+            self._client = _client(self._url, None if group is None else f"{self._url.topics}.{group}.{stream}")
+            self._membership: Membership | None = None if group is None else mend(self._client)
             try:
                 self._join()
             except BaseException:
-                self._client.close(autocommit=False, timeout_ms=0)
+                self.close()
                 raise
 
     @property
@@ -185,7 +187,7 @@ class KafkaConsumer:
 
     def lag(self) -> int:
         with _translated(self._url):
-            if self._group is not None and self._client.group_metadata().state != MemberState.STABLE:
+            if self._membership is not None and not self._membership.is_settled:
                 raise LogUnavailable(f"{self._url.name}: the group is moving its partitions; ask again in a moment")
             places = self._client.assignment()
             ends = self._client.end_offsets(list(places)) if places else {}
@@ -200,13 +202,13 @@ class KafkaConsumer:
 
     def _join(self) -> None:
         """Takes every partition, or those that the group leaves to this member."""
-        if self._group is None:
+        if self._membership is None:
             partitions = self._client.partitions_for_topic(self._topic)
             self._client.assign([TopicPartition(self._topic, partition) for partition in sorted(partitions)])
             return
         self._client.subscribe([self._topic], listener=_Listener(self))
         deadline = clock.monotonic() + JOIN_SECONDS
-        while self._client.group_metadata().state != MemberState.STABLE and clock.monotonic() < deadline:
+        while not self._membership.is_settled and clock.monotonic() < deadline:
             self._client.poll(timeout_ms=50)
         self._client.resume(*self._arrived)
         self._arrived.clear()

@@ -263,5 +263,5 @@ def test_scaling_asks_the_brokers_and_the_series_that_there_are(overlay: list[Re
             elif trigger["type"] == "kafka":
                 assert said["bootstrapServers"] == servers
                 assert said["topic"] == f"{name}.{Stream.EVENTS}"
-                assert said["consumerGroup"] == f"{name}.{groups[scaled['metadata']['name']]}"
+                assert said["consumerGroup"] == f"{name}.{groups[scaled['metadata']['name']]}.{Stream.EVENTS}"
                 assert scaled["spec"]["maxReplicaCount"] <= partitions

@@ -161,16 +161,13 @@ def test_two_members_share_the_partitions_and_every_record_is_read_by_one(log: K
         assert one.partitions == (0, 1, 2, 3)
         with ExitStack() as stack:
             joining: list[KafkaConsumer] = []
-            done = Signal()
 
             def join() -> None:
                 joining.append(stack.enter_context(closing(log.consumer(Stream.EVENTS, "group"))))
-                done.set()
 
             thread = Thread(target=join)
             thread.start()
-            read_all(one, until=lambda _: done.is_set())
-            thread.join(LONG)
+            read_all(one, until=lambda _: not thread.is_alive())
             [other] = joining
             read_all(one, other, until=lambda _: len(one.partitions) == len(other.partitions) == 2)
             assert owned(one, other) == [0, 1, 2, 3]
@@ -195,9 +192,8 @@ class Hooks:
 def test_a_member_says_where_to_go_on_with_what_comes_before_any_of_it_is_read(log: KafkaLog) -> None:
     positions = log.append(Stream.EVENTS, [("ada", b"%d" % n) for n in range(5)], NOW)
     partition = positions[0].partition
-    one, joined, read = log.consumer(Stream.EVENTS, "group"), Signal(), Signal()
+    joined, read = Signal(), Signal()
     others: list[Record] = []
-    hooks = Hooks(one)
 
     def beside() -> None:
         with closing(log.consumer(Stream.EVENTS, "group")) as other:
@@ -206,22 +202,20 @@ def test_a_member_says_where_to_go_on_with_what_comes_before_any_of_it_is_read(l
             while not read.is_set():
                 others.extend(other.read(10, 0.05))
 
-    thread = Thread(target=beside)
-    thread.start()
-    read_all(one, until=lambda _: joined.is_set() and len(one.partitions) == 2)
-    assert hooks.said == ["losing"]
-    moved = partition not in one.partitions
-    if moved:
-        read_until = time.monotonic() + LONG
-        while len(others) < 2 and time.monotonic() < read_until:
-            one.read(10, 0.05)
-        assert [record.value for record in others] == [b"3", b"4"]
-    read.set()
-    thread.join(LONG)
-    read_all(one, until=lambda _: len(one.partitions) == 4)
-    assert len(hooks.said) == 2
-    assert len(hooks.said[1]) == 2  # type: ignore[arg-type]
-    one.close()
+    with closing(log.consumer(Stream.EVENTS, "group")) as one:
+        hooks, thread = Hooks(one), Thread(target=beside)
+        thread.start()
+        try:
+            read_all(one, until=lambda _: joined.is_set() and len(one.partitions) == 2)
+            assert hooks.said == ["losing"]
+            if partition not in one.partitions:
+                read_all(one, until=lambda _: len(others) >= 2)
+                assert [record.value for record in others] == [b"3", b"4"]
+        finally:
+            read.set()
+        read_all(one, until=lambda _: not thread.is_alive() and len(one.partitions) == 4)
+        assert len(hooks.said) == 2
+        assert len(hooks.said[1]) == 2  # type: ignore[arg-type]
 
 
 def test_a_member_that_was_taken_for_dead_commits_nothing_of_what_it_lost(log: KafkaLog, url: KafkaUrl) -> None:
@@ -234,6 +228,12 @@ def test_a_member_that_was_taken_for_dead_commits_nothing_of_what_it_lost(log: K
         assert one.partitions == ()
         one.commit(positions)
         assert one._client.committed(place) == positions[1].offset + 1
+
+
+def test_members_that_read_different_streams_do_not_wait_for_each_other(log: KafkaLog) -> None:
+    with closing(log.consumer(Stream.EVENTS, "group")) as events, closing(log.consumer(Stream.ITEMS, "group")) as items:
+        assert events.partitions == items.partitions == (0, 1, 2, 3)
+        assert (events.lag(), items.lag()) == (0, 0)
 
 
 # A storm
