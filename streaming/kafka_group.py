@@ -1,21 +1,28 @@
-"""Membership of a Kafka consumer group as kafka-python keeps it, with two of its habits mended.
+"""Membership of a Kafka consumer group as kafka-python keeps it, with three of its habits mended.
 
 A member joins in the client's own thread while the consumer's thread polls for a moment at a time. kafka-python forgets
 a join that ends between two polls and starts another, for which every other member has to join again: members that poll
 briefly, or on a busy machine, chase each other without end. And the broker's answer that has no assignment in it, which
-a member may be given that came too late for the leader's, ends the poll with an error of the decoding.
+a member may be given that came too late for the leader's, ends the poll with an error of the decoding. And a member
+that gives partitions up joins again within milliseconds, which may be sooner than a broker has told the others how the
+join before it went; they are then waited for until their time to join is over.
 """
 
-from typing import cast
+from time import monotonic
+from typing import Final, cast
 
 from kafka import KafkaConsumer
 from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.errors import RebalanceInProgressError
 from kafka.structs import MemberState
 
+PAUSE_SECONDS: Final = 0.25  # from one join of a member to its next
+
 
 class Membership(ConsumerCoordinator):  # type: ignore[misc]  # kafka-python has no types
     """The coordinator of a consumer; its coroutines run in the client's own thread."""
+
+    _joined = 0.0  # when, on the monotonic clock
 
     @property
     def is_settled(self) -> bool:
@@ -34,7 +41,9 @@ class Membership(ConsumerCoordinator):  # type: ignore[misc]  # kafka-python has
         return cast(bool, await super().join_group_async(timeout_ms))
 
     async def _do_join_and_sync_async(self) -> bytes:
+        await self._net.sleep(max(self._joined + PAUSE_SECONDS - monotonic(), 0.0))
         assignment = cast(bytes, await super()._do_join_and_sync_async())
+        self._joined = monotonic()
         if not assignment:
             self.request_rejoin()
             raise RebalanceInProgressError(self.group_id)
