@@ -9,7 +9,7 @@ join before it went; they are then waited for until their time to join is over.
 """
 
 from time import monotonic
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from kafka import KafkaConsumer
 from kafka.coordinator.consumer import ConsumerCoordinator
@@ -22,6 +22,7 @@ PAUSE_SECONDS: Final = 0.25  # from one join of a member to its next
 class Membership(ConsumerCoordinator):  # type: ignore[misc]  # kafka-python has no types
     """The coordinator of a consumer; its coroutines run in the client's own thread."""
 
+    _join_task: Any
     _joined = 0.0  # when, on the monotonic clock
 
     @property

@@ -197,7 +197,12 @@ def test_a_member_says_where_to_go_on_with_what_comes_before_any_of_it_is_read(l
 
     def beside() -> None:
         with closing(log.consumer(Stream.EVENTS, "group")) as other:
-            other.gained = lambda partitions: [other.seek(one, offset=positions[3].offset) for one in partitions]
+
+            def gained(partitions: Sequence[int]) -> None:
+                for one in partitions:
+                    other.seek(one, offset=positions[3].offset)
+
+            other.gained = gained
             joined.set()
             while not read.is_set():
                 others.extend(other.read(10, 0.05))
