@@ -1,11 +1,12 @@
-"""Membership of a Kafka consumer group as kafka-python keeps it, with three of its habits mended.
+"""Membership of a Kafka consumer group as kafka-python keeps it, with four of its habits mended.
 
 A member joins in the client's own thread while the consumer's thread polls for a moment at a time. kafka-python forgets
 a join that ends between two polls and starts another, for which every other member has to join again: members that poll
 briefly, or on a busy machine, chase each other without end. And the broker's answer that has no assignment in it, which
 a member may be given that came too late for the leader's, ends the poll with an error of the decoding. And a member
 that gives partitions up joins again within milliseconds, which may be sooner than a broker has told the others how the
-join before it went; they are then waited for until their time to join is over.
+join before it went; they are then waited for until their time to join is over. And a member that is closed when it has
+just heard that its generation is over leaves without a word, and is waited for until its session ends.
 """
 
 from time import monotonic
@@ -40,6 +41,13 @@ class Membership(ConsumerCoordinator):  # type: ignore[misc]  # kafka-python has
 
             self._join_task = self._manager.call_soon(outcome)  # the same join, as one that is still to be heard of
         return cast(bool, await super().join_group_async(timeout_ms))
+
+    async def maybe_leave_group_async(self, reason: str | None = None, timeout_ms: float | None = None) -> None:
+        """As kafka-python's, but leaves whatever the brokers may know this member by."""
+        with self._lock:
+            if self._generation.has_member_id():
+                self.state = MemberState.REBALANCING
+        await super().maybe_leave_group_async(reason, timeout_ms)
 
     async def _do_join_and_sync_async(self) -> bytes:
         await self._net.sleep(max(self._joined + PAUSE_SECONDS - monotonic(), 0.0))

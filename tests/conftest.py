@@ -25,6 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="What tests run on that do not say: SQLite and one server, or Kafka's protocol and a Redis Cluster.",
     )
+    parser.addoption(
+        "--storm-seconds", type=float, default=4.0, help="How long members of a Kafka group come and go under load."
+    )
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from contextlib import closing
 from itertools import count
 
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka_server import KafkaServer
 
@@ -61,3 +61,15 @@ def test_a_member_that_is_given_no_assignment_joins_again(
     poll_until(lambda: membership.is_settled, client, 100)
     assert client.group_metadata().generation_id == 2
     assert len(client.assignment()) == 2
+
+
+def test_a_member_that_has_heard_that_its_generation_is_over_still_says_that_it_leaves(
+    client: KafkaConsumer, kafka: KafkaServer
+) -> None:
+    membership = mend(client)
+    poll_until(lambda: membership.is_settled, client, 100)
+    membership.reset_generation(membership.group_metadata().member_id)
+    group = membership.group_id
+    client.close(autocommit=False, timeout_ms=5000)
+    with KafkaAdminClient(bootstrap_servers=[f"127.0.0.1:{kafka.port}"]) as admin:
+        assert admin.describe_groups([group])[group]["members"] == []

@@ -1,6 +1,5 @@
 """Kafka: members that share the partitions, come and go, and are lost; records that apps produced themselves."""
 
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -15,18 +14,16 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka_server import KafkaServer, free_port
 
 from features.errors import LogUnavailable
-from features.events import Event, EventId, ItemId, UserId, encode_event
-from features.history import encode
-from features.profiles import ProfileStore, connect_for_ingest
+from features.events import UserId
+from features.profiles import ProfileStore
 from streaming import kafka_log
 from streaming.dead_letters import DeadLetters
-from streaming.ingest import Applied, follow, into_profiles
+from streaming.ingest import follow, into_profiles
 from streaming.kafka_log import KafkaConsumer, KafkaLog
 from streaming.kafka_url import KafkaUrl
 from streaming.log import Record, Stream
 
 NOW = 1_700_000_000.0
-LIMIT = 6  # of the store fixture
 LONG = 30.0  # only something broken lasts so long
 
 names = count()
@@ -239,61 +236,3 @@ def test_members_that_read_different_streams_do_not_wait_for_each_other(log: Kaf
     with closing(log.consumer(Stream.EVENTS, "group")) as events, closing(log.consumer(Stream.ITEMS, "group")) as items:
         assert events.partitions == items.partitions == (0, 1, 2, 3)
         assert (events.lag(), items.lag()) == (0, 0)
-
-
-# A storm
-
-
-def test_members_that_join_and_leave_under_load_end_in_the_bytes_of_a_plain_fold(
-    log: KafkaLog, url: KafkaUrl, redis_url: str, letters: DeadLetters
-) -> None:
-    chance, tenant = random.Random(3), f"storm-{next(names)}"
-    given = [
-        Event(EventId(f"e{n}"), UserId(f"u{n % 40}"), ItemId(f"i{n % 60}"), "view", None, float(chance.randrange(900)))
-        for n in range(3000)
-    ]
-    over, applied = Signal(), [0]
-
-    def count_in(one: Applied) -> None:
-        applied[0] += one.records
-
-    def member(stop: Signal) -> None:
-        with (
-            closing(KafkaLog(url)) as mine,
-            closing(ProfileStore(connect_for_ingest(redis_url), tenant, LIMIT)) as store,
-            closing(mine.consumer(Stream.EVENTS, "ingest")) as consumer,
-        ):
-            prepare = into_profiles(store, letters, lambda: NOW)
-            follow(consumer, prepare, store, "ingest", stop, batch=50, report=count_in)
-
-    def come_and_go() -> None:
-        while not over.is_set():
-            stop = Signal()
-            thread = Thread(target=member, args=(stop,))
-            thread.start()
-            over.wait(chance.uniform(1.0, 3.0))
-            stop.set()
-            thread.join(LONG)
-
-    threads = [Thread(target=come_and_go) for _ in range(2)] + [Thread(target=member, args=(over,))]
-    for thread in threads:
-        thread.start()
-    for first in range(0, len(given), 100):
-        log.append(Stream.EVENTS, [(event.user, encode_event(event)) for event in given[first : first + 100]], NOW)
-        time.sleep(0.1)
-    deadline = time.monotonic() + LONG
-    while applied[0] < 1000 and time.monotonic() < deadline:  # else the storm comes after the load
-        time.sleep(0.05)
-    over.set()
-    for thread in threads:
-        thread.join(LONG)
-    with closing(ProfileStore(connect_for_ingest(redis_url), tenant, LIMIT)) as store:
-        with closing(log.consumer(Stream.EVENTS, "ingest")) as consumer:
-            prepare = into_profiles(store, letters, lambda: NOW)
-            while len(consumer.partitions) < 4:  # those of members that could not say that they left come later
-                consumer.read(1, 0.05)
-            follow(consumer, prepare, store, "ingest", Signal(), until_end=True)
-        for user in {event.user for event in given}:
-            assert store.export(user)[0] == encode([event for event in given if event.user == user], LIMIT)
-    assert applied[0] >= 1000
-    assert letters.count() == 0
