@@ -100,7 +100,7 @@ class KafkaLog:
 
     def _read_or_make_id(self) -> str:
         """Whoever finds no id writes one; of those that several have written at once the first counts."""
-        with _client(self.url, None) as client:
+        with _closing(_client(self.url, None)) as client:
             place = TopicPartition(self.topic(_ID), 0)
             client.assign([place])
             for made in (False, True):
@@ -196,7 +196,7 @@ class KafkaConsumer:
     def close(self) -> None:
         self.losing = lambda: None
         try:
-            self._client.close(autocommit=False, timeout_ms=_ms(LEAVE_SECONDS))
+            _close(self._client, autocommit=False, timeout_ms=_ms(LEAVE_SECONDS))
         except KafkaError as error:
             logger.warning("the group was not told that a member leaves, and waits for it: %s", error)
 
@@ -206,6 +206,7 @@ class KafkaConsumer:
             partitions = self._client.partitions_for_topic(self._topic)
             self._client.assign([TopicPartition(self._topic, partition) for partition in sorted(partitions)])
             return
+        self._client.partitions_for_topic(self._topic)  # else a leader may share out a topic that it has not heard of
         self._client.subscribe([self._topic], listener=_Listener(self))
         deadline = clock.monotonic() + JOIN_SECONDS
         while not self._membership.is_settled and clock.monotonic() < deadline:
@@ -277,7 +278,7 @@ def _make_topics(url: KafkaUrl) -> None:
         for stream, days in by_age.items()
     }
     configs |= {stream: {"cleanup.policy": "compact"} for stream in (Stream.ITEMS,)}
-    with KafkaAdminClient(**_connection(url)) as admin:
+    with _closing(KafkaAdminClient(**_connection(url))) as admin:
         wanted = {f"{url.topics}.{stream}": config for stream, config in configs.items()}
         there = {one["name"] for one in admin.describe_topics(list(wanted)) if not one["error_code"]}
         missing = {
@@ -310,6 +311,22 @@ def _client(url: KafkaUrl, group: str | None) -> Client:
         heartbeat_interval_ms=_ms(HEARTBEAT_SECONDS),
         partition_assignment_strategy=[CooperativeStickyAssignor()],
     )
+
+
+@contextmanager
+def _closing(client: Any) -> Iterator[Any]:
+    try:
+        yield client
+    finally:
+        _close(client)
+
+
+def _close(client: Any, **how: Any) -> None:
+    """Closes a consumer or an admin, and the sockets that kafka-python leaves when it was about to write to them."""
+    client.close(**how)
+    for connection in list(client._manager._conns.values()):
+        if connection.transport is not None and connection.transport._sock is not None:
+            connection.transport._sock.close()
 
 
 def _connection(url: KafkaUrl) -> dict[str, Any]:

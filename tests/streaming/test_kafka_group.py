@@ -28,7 +28,7 @@ def client(kafka: KafkaServer) -> Iterator[KafkaConsumer]:
         client = kafka_log._client(url, f"{url.topics}.group")
         client.subscribe([f"{url.topics}.events"])
         yield client
-        client.close(autocommit=False, timeout_ms=5000)
+        kafka_log._close(client, autocommit=False, timeout_ms=5000)
 
 
 def poll_until(is_done: Callable[[], bool], client: KafkaConsumer, timeout_ms: int) -> None:
@@ -70,6 +70,6 @@ def test_a_member_that_has_heard_that_its_generation_is_over_still_says_that_it_
     poll_until(lambda: membership.is_settled, client, 100)
     membership.reset_generation(membership.group_metadata().member_id)
     group = membership.group_id
-    client.close(autocommit=False, timeout_ms=5000)
+    kafka_log._close(client, autocommit=False, timeout_ms=5000)
     with KafkaAdminClient(bootstrap_servers=[f"127.0.0.1:{kafka.port}"]) as admin:
         assert admin.describe_groups([group])[group]["members"] == []
