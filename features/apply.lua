@@ -1,15 +1,16 @@
 -- Folds a batch of one user's events into the stored profile, once: the fence, the fold and the stamp are one step.
 -- The same fold as features/history.py, on its encoding; the batch arrives folded and encoded the same way.
 --
--- KEYS  1 history (string)   2 seen (sorted set: item -> newest time)   3 meta (hash)
+-- KEYS  1 history (string)   2 items that left it (sorted set: item -> newest time)   3 meta (hash)
 --       4 vectors, 5 summaries, 6 soft prompts, 7 weight updates, with an erasure only
 -- ARGV  1 limit   2 "log_id:partition"   3 offset of the batch's last record   4 erased at, or ''
---       5 the batch, encoded   6... time, item, time, item, ...
+--       5 the batch, encoded   6... time, item, time, item, ... of the batch's events that are not in it
 -- meta  "log_id:partition" -> offset applied   a -> the field that was written last   t -> erased at
 -- Returns 1 when applied, 0 when the fence has seen the batch.
 
 local unpack_at = struct.unpack
-local sub, byte, find = string.sub, string.byte, string.find
+local sub, byte, find, match = string.sub, string.byte, string.find, string.match
+local left = {}  -- item -> newest time of an event that leaves the history
 
 -- Bytes, not collation: Lua's < on strings follows the server's locale.
 local function bytes_after(a, b)
@@ -24,6 +25,15 @@ end
 local function id_at(history, place)
   local id_length = unpack_at('>I2', history, place + 10)
   return sub(history, place + 12, place + 11 + id_length)
+end
+
+-- Remembers the item, if it has one, of the record at this place, which leaves the history.
+local function leave(history, place)
+  local length, time, id_length = unpack_at('>I2dI2', history, place)
+  local array = sub(history, place + 12 + id_length, place + length - 3)
+  if byte(array, 2) ~= 34 then return end  -- no quote: null
+  local item = match(array, '^%["([^"\\]*)"') or cjson.decode(array)[1]
+  if not left[item] or time > left[item] then left[item] = time end
 end
 
 -- The records before the first one whose time is not after `at`, and how many they are.
@@ -76,7 +86,7 @@ local function merge(stored, batch)
   return table.concat(pieces)
 end
 
--- Some id may be in both: of two records with one id the greater (time, content hash) wins.
+-- Some id may be in both: of two records with one id the greater (time, content hash) wins, and the other leaves.
 local function merge_by_id(stored, batch)
   local by_id = {}
   for _, history in ipairs({stored, batch}) do
@@ -85,9 +95,15 @@ local function merge_by_id(stored, batch)
       local length, time = unpack_at('>I2d', history, place)
       local id, record = id_at(history, place), sub(history, place, place + length - 1)
       local held = by_id[id]
-      if not held or time > held.time
-        or (time == held.time and redis.sha1hex(record) > redis.sha1hex(held.record)) then
+      if not held then
         by_id[id] = {time = time, id = id, record = record}
+      elseif record ~= held.record then
+        if time > held.time
+          or (time == held.time and redis.sha1hex(record) > redis.sha1hex(held.record)) then
+          by_id[id] = {time = time, id = id, record = record}
+          record = held.record
+        end
+        leave(record, 1)
       end
       place = place + length
     end
@@ -141,20 +157,22 @@ if batch ~= '' then
   while count > limit do
     stop = stop - unpack_at('>I2', records, stop - 1)
     count = count - 1
+    leave(records, stop + 1)
   end
   redis.call('SET', KEYS[1], struct.pack('>I2', count) .. sub(records, 1, stop))
 end
 
--- In slices: Lua passes a few thousand arguments to a call, not more.
-for first = 6, #ARGV, 1000 do
-  local pairs_ = {}
-  for i = first, math.min(first + 999, #ARGV), 2 do
-    if not erased or tonumber(ARGV[i]) > erased then
-      pairs_[#pairs_ + 1] = ARGV[i]
-      pairs_[#pairs_ + 1] = ARGV[i + 1]
-    end
-  end
-  if #pairs_ > 0 then redis.call('ZADD', KEYS[2], 'GT', unpack(pairs_)) end
+for i = 6, #ARGV, 2 do
+  local time, item = tonumber(ARGV[i]), ARGV[i + 1]
+  if (not erased or time > erased) and (not left[item] or time > left[item]) then left[item] = time end
+end
+local pairs_ = {}
+for item, time in pairs(left) do
+  pairs_[#pairs_ + 1] = string.format('%.17g', time)
+  pairs_[#pairs_ + 1] = item
+end
+for first = 1, #pairs_, 1000 do  -- in slices: Lua passes a few thousand arguments to a call, not more
+  redis.call('ZADD', KEYS[2], 'GT', unpack(pairs_, first, math.min(first + 999, #pairs_)))
 end
 
 redis.call('HSET', KEYS[3], field, ARGV[3], 'a', field)

@@ -2,7 +2,9 @@
 
 The history is the newest `limit` events by (at, event id); of two events with one id the greater (at, content hash)
 wins. The fold is a join of a semilattice: an event that fell out of a full history is older than all that is kept, and
-would fall out again, so no set of event ids ever seen is needed. `apply.lua` is the same fold beside the data.
+would fall out again, so no set of event ids ever seen is needed. The items of events that left, because they were too
+old or because another with their id has won, are remembered apart, each with the newest time it left with: with those
+of the history they are all that was ever seen. `apply.lua` is the same fold beside the data.
 
 Encoded, a history is the number of its events and then one record an event, newest first, big-endian:
 
@@ -16,11 +18,12 @@ without its trailing nulls; the user is in the key.
 Shapes: L events of a history.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha1
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import orjson
@@ -33,6 +36,7 @@ from features.wire import canonical_json
 _COUNT: Final = Struct(">H")
 _HEAD: Final = Struct(">HdH")
 _LENGTHS: Final = Struct(">H8xH")  # the head without the time
+_ITEM: Final = re.compile(rb'\["([^"\\]*)"')  # without escapes, at the beginning of an array
 _NULL: Final = ord("n")  # what an array begins with whose first element is null
 _EMPTY: Final = b""
 _FLOAT32_MOST: Final = float(np.finfo(np.float32).max)
@@ -40,7 +44,7 @@ _FLOAT32_MOST: Final = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class UserHistory:
-    """The newest events of a user, every item the user was ever seen with, and the log position of the last event.
+    """The newest events of a user, the items of those that left, and the log position of the last event.
 
     encoded: as the module says; `events` decodes it. as_of: None for a user nobody has heard of. erased_at: epoch
     seconds of the last erasure; no event from before it is left.
@@ -48,7 +52,7 @@ class UserHistory:
 
     user: UserId
     encoded: bytes = _EMPTY
-    seen: frozenset[ItemId] = frozenset()
+    left: frozenset[ItemId] = frozenset()
     as_of: Position | None = None
     erased_at: float | None = None
 
@@ -56,6 +60,11 @@ class UserHistory:
     def events(self) -> tuple[Event, ...]:
         """The events, oldest first."""
         return decode(self.user, self.encoded)
+
+    @property
+    def seen(self) -> frozenset[ItemId]:
+        """Every item the user was ever seen with."""
+        return self.left | items(self.encoded)
 
     @property
     def oldest(self) -> float | None:
@@ -79,13 +88,24 @@ def fold(events: Iterable[Event], limit: int, erased_at: float | None = None) ->
 
     limit: how many events are kept. erased_at: epoch seconds; events whose time is not after it are dropped.
     """
-    return tuple(event for event, _ in reversed(_newest(events, limit, erased_at)))
+    return tuple(event for event, _ in reversed(_newest(events, limit, erased_at)[0]))
 
 
 def encode(events: Iterable[Event], limit: int, erased_at: float | None = None) -> bytes:
     """The fold of these events, encoded; empty bytes when nothing is left."""
-    records = [record for _, record in _newest(events, limit, erased_at)]
-    return _COUNT.pack(len(records)) + b"".join(records) if records else _EMPTY
+    return encode_with_left(events, limit, erased_at)[0]
+
+
+def encode_with_left(
+    events: Iterable[Event], limit: int, erased_at: float | None = None
+) -> tuple[bytes, dict[ItemId, float]]:
+    """The same, with the items of the events that are not in it, and the newest time of such an event."""
+    kept, gone = _newest(events, limit, erased_at)
+    left: dict[ItemId, float] = {}
+    for event in gone:
+        if event.item is not None:
+            left[event.item] = max(event.at, left.get(event.item, event.at))
+    return _COUNT.pack(len(kept)) + b"".join(record for _, record in kept) if kept else _EMPTY, left
 
 
 def decode(user: UserId, encoded: bytes) -> tuple[Event, ...]:
@@ -138,34 +158,43 @@ def recent_events(encoded: bytes, most: int) -> tuple[tuple[ItemId, ...], NDArra
     return tuple(body[0] for body in arrays), np.array(times, np.float64), values_L
 
 
+def items(encoded: bytes) -> frozenset[ItemId]:
+    """Every item of an encoded history: where its arrays alone look like what they begin with, at a third of the time
+    that it takes to walk through it."""
+    most = count(encoded)
+    if b"[null" not in encoded and encoded.count(b'["') == most:
+        names = _ITEM.findall(encoded)
+        if len(names) == most:
+            return cast("frozenset[ItemId]", frozenset(map(bytes.decode, set(names))))
+    return frozenset(recent_items(encoded, most))
+
+
 def count(encoded: bytes) -> int:
     """How many events an encoded history holds."""
     return int(_COUNT.unpack_from(encoded)[0]) if encoded else 0
 
 
-def seen_items(events: Sequence[Event], erased_at: float | None = None) -> dict[ItemId, float]:
-    """Every item of these events with the newest time it was seen: the greatest wins, so the order does not matter."""
-    newest: dict[ItemId, float] = {}
-    for event in events:
-        if event.item is not None and (erased_at is None or event.at > erased_at):
-            held = newest.get(event.item)
-            if held is None or event.at > held:
-                newest[event.item] = event.at
-    return newest
-
-
-def _newest(events: Iterable[Event], limit: int, erased_at: float | None) -> list[tuple[Event, bytes]]:
-    """The kept events with their records, newest first."""
+def _newest(
+    events: Iterable[Event], limit: int, erased_at: float | None
+) -> tuple[list[tuple[Event, bytes]], list[Event]]:
+    """The kept events with their records, newest first, and those that others have displaced."""
     kept: dict[EventId, tuple[Event, bytes]] = {}
+    gone: list[Event] = []
     for event in events:
         if erased_at is not None and event.at <= erased_at:
             continue
         record = _record(event)
         held = kept.get(event.id)
-        if held is None or (event.at, _hash(record)) > (held[0].at, _hash(held[1])):
+        if held is None:
             kept[event.id] = (event, record)
+        elif record != held[1]:
+            if (event.at, _hash(record)) > (held[0].at, _hash(held[1])):
+                kept[event.id] = (event, record)
+                event = held[0]
+            gone.append(event)
     newest = sorted(kept.values(), key=lambda pair: (pair[0].at, pair[0].id), reverse=True)
-    return newest[:limit]
+    gone += [event for event, _ in newest[limit:]]
+    return newest[:limit], gone
 
 
 def _record(event: Event) -> bytes:

@@ -3,7 +3,7 @@
 Keys of one user, all in one hash slot (the digest keeps any character of a user id out of the key):
 
     tp:{TENANT:DIGEST}:h   string      the history, encoded as features/history.py says
-    tp:{TENANT:DIGEST}:s   sorted set  every item ever seen -> newest time, never trimmed
+    tp:{TENANT:DIGEST}:s   sorted set  items of events that left the history -> newest time, never trimmed
     tp:{TENANT:DIGEST}:m   hash        log positions applied, the time of an erasure
     tp:{TENANT:DIGEST}:v   string      vectors of two models, encoded as features/vectors.py says
     tp:{TENANT:DIGEST}:p   string      soft prompts of two models, encoded as features/soft_prompts.py says
@@ -30,7 +30,7 @@ from redis.retry import Retry
 
 from features.errors import InvalidInput, StoreUnavailable
 from features.events import Event, ItemId, UserDigest, UserId, user_digest
-from features.history import UserHistory, encode, seen_items
+from features.history import UserHistory, encode_with_left
 from features.items import Item, encode_item, parse_item, version
 from features.profile import Correction, Position, SoftPrompt, StoredSummary, UserVector, WeightUpdate
 from features.records import Records
@@ -44,7 +44,7 @@ from features.vectors import RECORDS as VECTORS
 from features.vectors import decode_vectors, encode_vector, vector_of
 
 HISTORY_LIMIT: Final = 500
-SEEN_READ: Final = 10_000
+LEFT_READ: Final = 10_000
 _TIME: Final = Struct(">d")
 _TOKENS_SECONDS: Final = 2 * 86_400
 _VERSION_BYTES: Final = 24  # time f64 and content hash, in front of an item's JSON: they compare as bytes
@@ -108,7 +108,7 @@ class ProfileStore:
     def read(self, users: Sequence[UserId]) -> list[UserHistory]:
         """The histories of these users in one round trip; an unknown user has an empty one.
 
-        Of what a user has seen, the newest SEEN_READ items: who has seen more is a robot, and would make others wait.
+        Of the items that left it, the newest LEFT_READ: who has seen more is a robot, and would make others wait.
         """
         commands: list[Command] = []
         for user in users:
@@ -308,11 +308,11 @@ class ProfileStore:
         return marks
 
     def export(self, user: UserId) -> tuple[bytes, tuple[tuple[bytes, float], ...]]:
-        """What the fold has made of this user, as stored: (history, (item, newest time)...); no log positions."""
-        history, seen, _ = self._keys(user_digest(user))
+        """What the fold has made of this user, as stored: the history, and (item, newest time) of what left it."""
+        history, left, _ = self._keys(user_digest(user))
         with _translated():
             encoded: Any = self._client.get(history)
-            scored: Any = self._client.zrange(seen, 0, -1, withscores=True)
+            scored: Any = self._client.zrange(left, 0, -1, withscores=True)
         return encoded or b"", tuple((item, at) for item, at in scored)
 
     def memory(self, user: UserId) -> int:
@@ -354,14 +354,20 @@ class ProfileStore:
             return self._exchange.send(commands)
 
     def _apply_call(self, batch: UserBatch) -> tuple[Sequence[str], Sequence[Any]]:
-        seen = [part for item, at in seen_items(batch.events, batch.erased_at).items() for part in (at, item)]
+        folded, left = encode_with_left(batch.events, self._limit, batch.erased_at)
         field = f"{batch.last.log_id}:{batch.last.partition}"
         erased = "" if batch.erased_at is None else repr(batch.erased_at)
-        folded = encode(batch.events, self._limit, batch.erased_at)
         keys = self._keys(batch.user)
         if batch.erased_at is not None:  # an erasure takes these with it; no other batch touches them
             keys += self._made_keys(batch.user)
-        return keys, (self._limit, field, batch.last.offset, erased, folded, *seen)
+        return keys, (
+            self._limit,
+            field,
+            batch.last.offset,
+            erased,
+            folded,
+            *(part for item, at in left.items() for part in (at, item)),
+        )
 
     def _write_made(
         self,
@@ -396,8 +402,8 @@ class ProfileStore:
 
     def _read_commands(self, user: UserId) -> tuple[Command, ...]:
         """The stamps first: what is applied in between may make a history look older than it is, and never newer."""
-        history, seen, meta = self._keys(user_digest(user))
-        return ("HGETALL", meta), ("GET", history), ("ZRANGE", seen, -SEEN_READ, -1)
+        history, left, meta = self._keys(user_digest(user))
+        return ("HGETALL", meta), ("GET", history), ("ZRANGE", left, -LEFT_READ, -1)
 
     def _keys(self, user: UserDigest) -> tuple[str, ...]:
         prefix = f"tp:{{{self._tenant}:{user}}}:"
@@ -487,8 +493,8 @@ class _Script:
         return pipeline.execute()
 
 
-def _history(user: UserId, meta: Any, encoded: bytes | None, seen: list[bytes]) -> UserHistory:
-    items = cast("frozenset[ItemId]", frozenset(map(bytes.decode, seen)))
+def _history(user: UserId, meta: Any, encoded: bytes | None, left: list[bytes]) -> UserHistory:
+    items = cast("frozenset[ItemId]", frozenset(map(bytes.decode, left)))
     return UserHistory(user, encoded or b"", items, *_stamps(meta))
 
 

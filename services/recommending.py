@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from features.errors import StoreUnavailable
 from features.events import Event, ItemId, UserId
-from features.history import UserHistory, encode, seen_items
+from features.history import UserHistory, encode_with_left
 from features.history import count as count_events
 from features.profile import Position, UserVector
 from features.profiles import CircuitBreaker, ProfileStore
@@ -188,8 +188,8 @@ class Recommender:
     ) -> _Known:
         """encodes: whether some pipeline that may answer has an encoder, which wants times and values too."""
         if ask.user == ANONYMOUS:
-            encoded = encode(ask.events, self._history_limit)
-            history, vector = UserHistory(ANONYMOUS, encoded, frozenset(seen_items(ask.events))), None
+            encoded, left = encode_with_left(ask.events, self._history_limit)
+            history, vector = UserHistory(ANONYMOUS, encoded, frozenset(left)), None
         elif read is None:
             return _Known(problems=problems)
         else:

@@ -14,11 +14,11 @@ from strategies_of_events import USER, events
 
 from features.errors import StoreUnavailable
 from features.events import Event, EventId, ItemId, UserId, user_digest
-from features.history import encode, fold, seen_items
+from features.history import encode, fold
 from features.items import Item, encode_item
 from features.profile import Position
 from features.profiles import (
-    SEEN_READ,
+    LEFT_READ,
     Checkpoint,
     CircuitBreaker,
     ProfileStore,
@@ -86,9 +86,15 @@ def test_any_permutation_repetition_split_and_erasure_ends_in_the_bytes_of_the_p
         )
         offset += 1
     erased_at = max(erasures, default=None)
-    history, seen = store.export(user)
+    history, left = store.export(user)
     assert history == encode(given_events, LIMIT, erased_at)
-    assert {item.decode(): at for item, at in seen} == seen_items(given_events, erased_at)
+    kept = fold(given_events, LIMIT, erased_at)
+    gone = [e for e in given_events if e not in kept and e.item and (erased_at is None or e.at > erased_at)]
+    assert {item.decode(): at for item, at in left} == {
+        e.item: max(o.at for o in gone if o.item == e.item) for e in gone
+    }
+    known = {e.item for e in given_events if e.item and (erased_at is None or e.at > erased_at)}
+    assert store.read([user])[0].seen == known
 
 
 def test_an_applied_batch_is_fenced_and_another_log_is_not(store: ProfileStore) -> None:
@@ -102,11 +108,26 @@ def test_an_applied_batch_is_fenced_and_another_log_is_not(store: ProfileStore) 
     assert history.as_of == Position("another", 0, 0)
 
 
-def test_the_seen_set_is_not_trimmed(store: ProfileStore) -> None:
+def test_what_was_seen_is_not_trimmed(store: ProfileStore) -> None:
     store.apply([batch(USER, 0, *(view(f"e{n}", float(n), f"i{n}") for n in range(50)))])
     history = store.read([USER])[0]
     assert len(history.events) == LIMIT
     assert len(history.seen) == 50
+    assert len(history.left) == 50 - LIMIT
+
+
+def test_items_are_kept_apart_only_when_their_events_have_left(store: ProfileStore) -> None:
+    store.apply([batch(USER, n, view(f"e{n}", float(n), f"i{n}")) for n in range(LIMIT)])
+    assert store.export(USER)[1] == ()
+    store.apply([batch(USER, 50, view("e1", 1.5, "instead")), batch(USER, 51, view("new", 99.0, "i0"))])
+    assert store.export(USER)[1] == ((b"i0", 0.0), (b"i1", 1.0))
+
+
+@pytest.mark.parametrize("item", ['a "quoted" \\ one', "i\u0000j\n", "é,]", "["])
+def test_an_item_that_leaves_is_remembered_by_its_own_name(store: ProfileStore, item: str) -> None:
+    store.apply([batch(USER, 0, view("old", 0.0, item), *(view(f"e{n}", 1.0, "x") for n in range(LIMIT - 1)))])
+    store.apply([batch(USER, 1, view("new", 2.0, "y"))])
+    assert store.read([USER])[0].left == {item}
 
 
 def test_ids_inside_other_ids_are_not_taken_for_them(store: ProfileStore) -> None:
@@ -194,8 +215,8 @@ def test_the_breaker_rests_after_a_failure_and_asks_again_later() -> None:
 
 
 def test_of_what_a_robot_has_seen_the_newest_is_read(store: ProfileStore) -> None:
-    for first in range(0, SEEN_READ + 1000, 1000):
+    for first in range(0, LEFT_READ + 1000, 1000):
         seen = [view(f"e{number}", float(number), f"i{number}") for number in range(first, first + 1000)]
         store.apply([batch(USER, first, *seen)])
     [history] = store.read([USER])
-    assert history.seen == {f"i{number}" for number in range(1000, SEEN_READ + 1000)}
+    assert history.seen == {f"i{number}" for number in range(1000 - LIMIT, LEFT_READ + 1000)}

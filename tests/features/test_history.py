@@ -3,14 +3,26 @@
 import hashlib
 import math
 import random
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies_of_events import USER, events
 
 from features.events import Event, EventId, ItemId
-from features.history import UserHistory, count, decode, encode, fold, recent_events, recent_items, seen_items
+from features.history import (
+    UserHistory,
+    count,
+    decode,
+    encode,
+    encode_with_left,
+    fold,
+    items,
+    recent_events,
+    recent_items,
+)
 
 
 def event(identity: str, at: float, item: str | None = "x", **more: object) -> Event:
@@ -106,9 +118,22 @@ def test_a_value_that_float32_cannot_hold_is_the_greatest_that_it_can() -> None:
     assert recent_events(encode(kept, 9), 9)[2].tolist() == [most, -most, 3.0]
 
 
-def test_seen_items_keep_the_newest_time_and_outlive_the_trim() -> None:
-    seen = seen_items([event("a", 5.0, "x"), event("b", 3.0, "x"), event("c", 1.0, "y"), event("d", 9.0, None)])
-    assert seen == {"x": 5.0, "y": 1.0}
+@pytest.mark.parametrize("odd", ['a "quoted" \\ one', "i\u0000j\n", "é,]", '["', '["z"', None, "plain"])
+@pytest.mark.parametrize("more", [{}, {"session": '["s'}, {"properties": {"tags": ["t", None]}}, {"session": "[null"}])
+def test_the_items_of_a_history_are_found_whatever_it_holds(odd: str | None, more: dict[str, Any]) -> None:
+    kept = [event("a", 1.0, "x"), event("b", 2.0, odd, **more), event('["d"', 4.0, "y"), event("c", 3.0, "x")]
+    for some in (kept, kept[:2], kept[1:2]):
+        assert items(encode(some, 9)) == {one.item for one in some} - {None}
+
+
+def test_items_of_events_that_left_are_told_with_their_newest_time() -> None:
+    too_old = [event("a", 5.0, "x"), event("b", 3.0, "x"), event("c", 1.0, "y"), event("d", 2.0, None)]
+    kept = [event("e", 9.0, "z"), event("f", 8.0, "y")]
+    encoded, left = encode_with_left([*too_old, event("e", 7.0, "lost"), *kept, kept[0]], limit=2)
+    assert encoded == encode(kept, 2)
+    assert left == {"x": 5.0, "y": 1.0, "lost": 7.0}
+    assert UserHistory(USER, encoded, frozenset(left)).seen == {"x", "y", "z", "lost"}
+    assert encode_with_left(too_old, 2, erased_at=3.0)[1] == {}
 
 
 def test_an_unknown_user_has_an_empty_history() -> None:

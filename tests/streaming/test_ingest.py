@@ -121,24 +121,21 @@ def run(
     return reported
 
 
-def folded(
-    given: Iterable[Event], user: str, erased_at: float = -1.0
-) -> tuple[list[tuple[str, float]], dict[str, float]]:
-    """What must be left of a user, worked out from all events at once: (id, time) of the newest, and items seen."""
-    mine = [event for event in given if event.user == user and event.at > erased_at]
+def folded(mine: Sequence[Event]) -> list[tuple[str, float]]:
+    """What must be in a user's history, worked out from all of the events at once: (id, time) of the newest."""
     latest = {event.id: max(e.at for e in mine if e.id == event.id) for event in mine}
-    newest = sorted((at, identity) for identity, at in latest.items())[-LIMIT:]
-    seen = {event.item: max(e.at for e in mine if e.item == event.item) for event in mine if event.item}
-    return [(identity, at) for at, identity in newest], seen
+    return [(identity, at) for at, identity in sorted((at, identity) for identity, at in latest.items())[-LIMIT:]]
 
 
 def assert_holds(store: ProfileStore, given: Sequence[Event], users: Iterable[str], erased_at: float = -1.0) -> None:
     """The store holds of these users the bytes of a plain fold over these events."""
     for user in map(UserId, users):
-        encoded, seen = store.export(user)
-        newest, items = folded(given, user, erased_at)
-        assert [(event.id, event.at) for event in decode(user, encoded)] == newest
-        assert {item.decode(): at for item, at in seen} == items
+        encoded, left = store.export(user)
+        mine = [event for event in given if event.user == user and event.at > erased_at]
+        kept = decode(user, encoded)
+        assert [(event.id, event.at) for event in kept] == folded(mine)
+        gone = sorted((event.at, event.item) for event in mine if event not in kept and event.item)
+        assert {item.decode(): at for item, at in left} == {item: at for at, item in gone}
         assert encoded == encode([event for event in given if event.user == user], LIMIT, erased_at)
 
 
