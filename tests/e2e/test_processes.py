@@ -193,11 +193,3 @@ def test_a_data_set_is_imported_applied_trained_on_and_served(deployed: Deployme
         assert len(history(client, "u3")) == 6
         answer = client.get("/v1/users/u3/recommendations").json()
         assert {f"i{number}" for number in range(3, 9)}.isdisjoint(item["item_id"] for item in answer["items"])
-
-
-def test_what_is_no_event_is_a_dead_letter_and_everything_else_goes_on(deployed: Deployment) -> None:
-    with deployed.api() as client, deployed.started("ingest"):
-        assert client.post("/v1/events", json={"user_id": "ann"}).status_code == 422
-        assert client.post("/v1/events", json=view("ann", "dune", "1")).status_code == 202
-        wait_until(lambda: history(client, "ann") == ["1"])
-    assert deployed.run("dead-letters", "list") == {"total": 0, "dead_letters": []}

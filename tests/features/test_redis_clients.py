@@ -117,7 +117,7 @@ def test_slots_that_move_while_a_client_is_connected_are_found_again(tmp_path: P
         store.apply(batches(0))
         store.apply(batches(1))
         assert seen(store) == [2] * 30
-        assert nodes[1].dbsize() >= 45  # a history, items seen and stamps of each of 15 users
+        assert nodes[1].dbsize() >= 30  # a history and stamps of each of 15 users
 
 
 def test_a_cluster_that_is_not_there_is_said_to_be_away_at_once() -> None:

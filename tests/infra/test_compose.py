@@ -20,8 +20,7 @@ PROCESSES = {name: service for name, service in OURS.items() if "entrypoint" not
 
 
 def schema_check(file: Path) -> subprocess.CompletedProcess[str]:
-    tool = Path(sys.executable).with_name("check-jsonschema")
-    command = [tool, "--builtin-schema", "vendor.compose-spec", file]
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", file]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
