@@ -30,13 +30,13 @@ from streaming.kafka_log import KafkaLog
 from streaming.kafka_url import KafkaUrl
 from streaming.log import Stream
 
-ROUNDS, PARTITIONS, AT_ONCE = 3, 2, 2000
+ROUNDS, EVENTS, PARTITIONS, AT_ONCE = 3, 50_000, 2, 2000
 PEER = "kafka-python's poll of the same topic, max_poll_records 4096"
 
 
 def measure_kafka(log_url: str) -> None:
     dataset = movielens()
-    wire = [(event.user, encode_event(event)) for events in to_events(dataset) for event in events]
+    wire = [(event.user, encode_event(event)) for events in to_events(dataset) for event in events][:EVENTS]
     with ExitStack() as stack:
         settings = stack.enter_context(empty_home())
         server = stack.enter_context(EmbeddedServer(settings.home))
