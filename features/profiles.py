@@ -172,7 +172,7 @@ class ProfileStore:
 
     def read_updates(self, users: Sequence[UserId], model: str) -> list[StoredUpdate]:
         """The model's weight update of each of these users, in one round trip."""
-        commands: list[_Command] = [("GET", self._generation_key())]
+        commands: list[Command] = [("GET", self._generation_key())]
         for user in users:
             digest = user_digest(user)
             commands += ("HGETALL", self._keys(digest)[2]), ("GET", self._updates_key(digest))

@@ -170,6 +170,7 @@ def run_adapt(settings: Settings, *, until_end: bool, rebuild: bool = False) -> 
     def report(adapted: Adapted) -> None:
         nonlocal done
         done += adapted
+        metrics.adapt(adapted)
 
     def take_items(records: list[Record]) -> None:
         catalogue.put(items_of(records, time.time()))

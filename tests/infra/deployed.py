@@ -16,7 +16,6 @@ from services.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
-LATER = {"adapt"}  # commands of versions to come: what runs them is off unless it is asked for
 
 # Of Prometheus itself, and the label that it puts on everything it fetches.
 _OF_PROMETHEUS = {"up": set[str]()}

@@ -51,7 +51,7 @@ def test_the_figures_are_those_of_the_readme_and_the_results() -> None:
         ("store_events", f"{measured.store_events:,.0f} events/s"),
         ("requests", f"{2 * measured.requests:,.0f} requests/s"),
         ("store_requests", f"{measured.store_requests:,.0f} requests/s"),
-        ("event_bytes", f"one event of a profile | {measured.event_bytes:g} bytes"),
+        ("event_bytes", f"one of 50 events with 16-byte ids | {measured.event_bytes:g} bytes"),
         ("item_bytes", f"{measured.item_bytes:g} bytes an item"),
     ):
         assert text in readme, name

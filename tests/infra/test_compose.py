@@ -11,7 +11,7 @@ import redis
 import yaml
 
 from features.embedded import EmbeddedServer, server_binary
-from tests.infra.deployed import INFRA, LATER, ROOT, check_settings, is_command, is_pinned, read
+from tests.infra.deployed import INFRA, ROOT, check_settings, is_command, is_pinned, read
 
 COMPOSE = read(INFRA / "compose.yaml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -78,10 +78,7 @@ def test_a_container_of_ours_may_do_nothing_but_its_work(name: str) -> None:
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_process_runs_a_command_that_there_is_with_settings_that_there_are(name: str) -> None:
     service = PROCESSES[name]
-    if name in LATER:
-        assert service["profiles"] == [name]  # off unless it is asked for
-    else:
-        assert is_command(service["command"])
+    assert is_command(service["command"])
     check_settings(service["environment"])
     for variable in ("TASTEPRINT_LOG", "TASTEPRINT_REDIS_URL", "TASTEPRINT_MLFLOW_URI"):
         [host] = re.findall(r"//(\w+):", service["environment"][variable])

@@ -13,7 +13,7 @@ import yaml
 from services.encode import GROUP as ENCODE
 from services.ingesting import GROUP as INGEST
 from streaming.log import Stream
-from tests.infra.deployed import INFRA, LATER, check_query, check_settings, is_command, is_pinned
+from tests.infra.deployed import INFRA, check_query, check_settings, is_command, is_pinned
 from tests.infra.kustomize import Resource, containers, pods, render
 
 KUBERNETES = "1.34"  # which has everything that is used, and is older than what most run
@@ -161,18 +161,14 @@ def test_images_are_of_a_version(everything: list[Resource], overlay: list[Resou
 def test_processes_run_commands_that_there_are_with_settings_that_there_are(
     everything: list[Resource], overlay: list[Resource]
 ) -> None:
-    for name, template in ours(everything):
+    for _, template in ours(everything):
         [container] = template["spec"]["containers"]
-        assert is_command(container["args"]) or name in LATER
+        assert is_command(container["args"])
         assert container["envFrom"][0] == {"configMapRef": {"name": "tasteprint"}}
         assert container["envFrom"][1] == {"secretRef": {"name": "tasteprint", "optional": True}}
     for config in [*by_kind(everything, "ConfigMap"), *by_kind(overlay, "ConfigMap")]:
         if config["metadata"]["name"] == "tasteprint":
             check_settings(config["data"])
-
-
-def test_what_is_to_come_is_a_component_that_no_overlay_takes(overlay: list[Resource]) -> None:
-    assert not {name for name, _ in ours(overlay)} & LATER
 
 
 def test_long_running_processes_are_probed_where_they_answer(everything: list[Resource], routes: set[str]) -> None:
