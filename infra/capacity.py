@@ -38,20 +38,20 @@ class Measured:
     encode_seconds: float = 0.000_44  # of a core, for one user's vector
     p5_seconds: float = 0.0868  # of a core, for one user's list
     summary_seconds: float = 4.4  # of a core, for a summary in a model's words
-    event_bytes: float = 63  # of the store, for one event of a profile
+    event_bytes: float = 61  # of the store, for one event of a profile
     item_bytes: float = 269  # of an API process, for one item's place in the index
 
 
 SOURCES: Final = {
     "ingest_events": "README, bench ingest: 31,000 events/s on two cores, the store on them too",
-    "consumer_events": "not measured: 0.35 of a bare kafka-python consumer's 31,800/s, what `bench ingest` is to reach",
+    "consumer_events": "0.35 of a bare kafka-python consumer's 31,800/s; `bench ingest --log kafka` saw 0.49 of one",
     "requests": "README, bench serve with an encoder: 1,250 requests/s on two cores, store and load on them too",
     "store_events": "README, bench ingest: one Valkey took at least 31,000 events/s, beside the ingest",
     "store_requests": "README, bench serve: one Valkey answered at least 1,860 requests/s, beside API and load",
     "encode_seconds": "RESULTS, serving with an encoder: 0.91 ms where the vector is made, 0.47 with a stored one",
     "p5_seconds": "RESULTS, constrained beam search: 86.8 ms a user, one thread",
     "summary_seconds": "RESULTS, a small model's own words: 37 minutes of a core for 500 users",
-    "event_bytes": "bench memory: 3,156 bytes a made-up user of 50 events with 16-byte ids, everything counted",
+    "event_bytes": "bench memory: 3,046 bytes a made-up user of 50 events with 16-byte ids, everything counted",
     "item_bytes": "README, bench retrieval: a million items of 64",
 }
 

@@ -78,7 +78,7 @@ def test_a_plan_is_what_one_works_out_by_hand() -> None:
     assert steps["cores of API"] == 20  # one a second, at half of 0.1 a core
     assert steps["cores of ingest"] == 20
     assert steps["cores of encode"] == 2
-    assert steps["memory of profiles"] == pytest.approx(86_400 * 6300 / 2**30)
+    assert steps["memory of profiles"] == pytest.approx(86_400 * 6100 / 2**30)
     assert steps["shards"] == 6  # (10 / 10 + 1 / 0.5) / 0.5
     assert steps["disk of the log"] == pytest.approx(864_000 * 200 * 90 * 2 / 1e12)
     assert steps["ingest processes"] == 5  # at half of 5 a second four do, were they even
