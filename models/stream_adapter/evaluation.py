@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from features.errors import InvalidInput
-from models.soft_prompt.arms import OF_ANOTHER
+from models.soft_prompt.arms import LORA, OF_ANOTHER
 from models.soft_prompt.comparing import AVERAGE, Drawn, Sheet, differences, spread
 from models.soft_prompt.drawing import even
 from models.soft_prompt.evaluation import by_history, costs, figures, guessed, right, trained
@@ -19,7 +19,7 @@ from models.soft_prompt.report import report
 from models.soft_prompt.telling import TOKENS_MOST
 from models.stream_adapter import costs as measuring
 from models.stream_adapter.arm_store import Arms
-from models.stream_adapter.arms import CONSTANT, LORA, OWN, RECENT, AdapterArm, Arm, OwnContextArm
+from models.stream_adapter.arms import CONSTANT, OWN, RECENT, AdapterArm, Arm, OwnContextArm
 from models.stream_adapter.claims import TEXT, claims, rival
 
 LATE: Final = "1024"  # tokens of a history that holds the newest events of every RECENT arm: where these are compared

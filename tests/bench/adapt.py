@@ -21,13 +21,13 @@ from peft import LoraConfig, get_peft_model
 from models.language.adapters import without_notice
 from models.language.weights import SMOLLM2, pull_weights
 from models.soft_prompt.language import Language
-from models.stream_adapter.config import StreamAdapterConfig
+from models.stream_adapter.config import preset
 from models.stream_adapter.state import State
 from models.stream_adapter.trained import StreamAdapter
 from services.settings import limit_threads, load_settings
 
 USERS: Final = 8
-CHUNK: Final = StreamAdapterConfig().chunk
+CHUNK: Final = preset().chunk
 ROUNDS: Final = 5
 STEPS: Final = 3
 CLOCK = time.perf_counter if torch.cuda.is_available() else time.thread_time
@@ -38,7 +38,7 @@ def main() -> None:
     folder = pull_weights(SMOLLM2, load_settings().home)
     language = Language(folder)
     torch.manual_seed(0)
-    adapter = StreamAdapter(StreamAdapterConfig(), language)
+    adapter = StreamAdapter(preset(), language)
     for ups_LRO in adapter.absorption.ups_KLRO:
         torch.nn.init.normal_(ups_LRO, std=1e-3)
     adapter.weights.requires_grad_(False)

@@ -6,7 +6,6 @@ from itertools import count
 from struct import pack
 
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies_of_events import USER
@@ -14,7 +13,7 @@ from strategies_of_events import USER
 from features.errors import InvalidInput
 from features.events import Event, EventId, ItemId, UserId, user_digest
 from features.profile import Position, WeightUpdate
-from features.profiles import ProfileStore, UserBatch
+from features.profiles import ProfileStore, UserBatch, connect_for_ingest
 from features.updates import STATE_MOST, StoredUpdate, decode_updates, encode_update, update_of
 
 numbers = count()
@@ -96,7 +95,7 @@ def test_what_is_damaged_is_nothing_and_is_written_over(store: ProfileStore, red
     user = UserId(f"damaged-update-{next(numbers)}")
     applied(store, at(1), user)
     store.write_updates([put(read(store, user), b"state", 1)])
-    with redis.Redis.from_url(redis_url) as client:
+    with connect_for_ingest(redis_url) as client:
         [key] = client.scan_iter(f"*{user_digest(user)}}}:u")
         whole = client.get(key)
         for damage in (b"\0", b"\0\0\0\0\0", b"\0\0\0\xff\2m1", whole[:-1], pack(">IB", 9, 2) + b"m1\0\0"):
@@ -124,7 +123,7 @@ def test_an_erased_one_is_in_no_key(store: ProfileStore, redis_url: str) -> None
     user = UserId(f"erased-update-{next(numbers)}")
     applied(store, at(1), user)
     store.write_updates([put(read(store, user), b"one", 1)])
-    with redis.Redis.from_url(redis_url) as client:
+    with connect_for_ingest(redis_url) as client:
         assert list(client.scan_iter(f"*{user_digest(user)}}}:u"))
         applied(store, at(2), user, erased_at=5.0)
         assert list(client.scan_iter(f"*{user_digest(user)}*")) == list(client.scan_iter(f"*{user_digest(user)}}}:m"))

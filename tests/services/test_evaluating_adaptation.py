@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("tables_of_mlflow")
 
 ARMS = ["popularity", "zero-shot", "lora-3", "stream-adapter", "stream-adapter of another user"]
 MINUTES = 0.005
-ADAPTER = ("--set", "chunk=16", "--set", "every=2", "--set", "batch=4", "--set", "validation=8")
+ADAPTER = ("--set", "layers=", "--set", "chunk=16", "--set", "every=2", "--set", "batch=4", "--set", "validation=8")
 ASKING = ("recent=6", "last=4", "each=2", "moments=2", "train=0.6", "validation=0.2")
 QUICK = (
     *("--minutes", MINUTES, "--questions", 8, "--few", 4, "--bootstrap", 100, "--soft-prompt", "mean/linear-1"),

@@ -17,7 +17,9 @@ from tests.services.test_cli import Tasteprint, tasteprint
 
 __all__ = ["tasteprint"]
 
-QUICK = ("--set", "steps=2", "--set", "every=1", "--set", "batch=4", "--set", "validation=8", "--set", "chunk=16")
+QUICK = tuple(
+    part for one in ("layers=", "steps=2", "every=1", "batch=4", "validation=8", "chunk=16") for part in ("--set", one)
+)
 
 
 @pytest.fixture
