@@ -85,7 +85,7 @@ def test_a_process_runs_a_command_that_there_is_with_settings_that_there_are(nam
         assert host in SERVICES
 
 
-@pytest.mark.parametrize("name", PROCESSES.keys() - {"api"})
+@pytest.mark.parametrize("name", sorted(PROCESSES.keys() - {"api"}))
 def test_a_worker_is_asked_where_it_answers(name: str) -> None:
     assert "http://127.0.0.1:9100/livez" in PROCESSES[name]["healthcheck"]["test"][-1]
     assert "TASTEPRINT_METRICS_PORT=9100" in (INFRA / "Dockerfile").read_text()
