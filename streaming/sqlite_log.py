@@ -243,17 +243,19 @@ class SqliteConsumer:
         first = next(self._turn)
         for step in range(len(self.partitions)):
             partition = self.partitions[(first + step) % len(self.partitions)]
+            wanted, end = most - len(records), self._end(partition)
             rows = self._connection.execute(
                 "SELECT offset, key, value, appended FROM records"
                 " WHERE stream = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?",
-                (self.stream, partition, self._next[partition], most - len(records)),
+                (self.stream, partition, self._next[partition], wanted),
             ).fetchall()
-            if rows:
-                read[partition] = rows[-1][0] + 1
-                records += [
-                    Record(Position(self.log_id, partition, offset), key, value, appended)
-                    for offset, key, value, appended in rows
-                ]
+            following = rows[-1][0] + 1 if rows else self._next[partition]
+            # Behind the last record there may be some that were erased: there is nothing left to read of them.
+            read[partition] = following if len(rows) == wanted else max(following, end)
+            records += [
+                Record(Position(self.log_id, partition, offset), key, value, appended)
+                for offset, key, value, appended in rows
+            ]
             if len(records) == most:
                 break
         self._next |= read  # at the end: a read that fails in the middle has read nothing

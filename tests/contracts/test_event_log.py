@@ -332,6 +332,17 @@ def test_forgetting_erases_as_many_as_it_says_and_nothing_of_others(log: EventLo
     assert log.forget("nobody") == 0
 
 
+def test_nothing_is_left_to_read_behind_the_last_of_who_was_forgotten(log: EventLog) -> None:
+    log.append(Stream.EVENTS, [("ada", str(n).encode()) for n in range(4)], NOW)
+    with closing(log.consumer(Stream.EVENTS, "group")) as consumer:
+        [partition] = {record.position.partition for record in take(consumer, 4)}
+        log.forget("ada")
+        consumer.seek(partition, offset=0)
+        while consumer.read(100, QUIET):
+            pass
+        assert consumer.lag() == 0
+
+
 def test_positions_stay_where_they_were_when_others_are_forgotten(log: EventLog) -> None:
     given = [(key, f"{key} {n}".encode()) for n in range(4) for key in ("ada", "bob", "eve", "dan")]
     positions = [log.append(Stream.EVENTS, [pair], NOW + n)[0] for n, pair in enumerate(given)]
