@@ -30,7 +30,7 @@ check: $(VENV)/installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed
-	@for name in memory ingest freshness serve train retrieval encode beam promote pack; do $(BIN)/tasteprint bench $$name --json; done
+	@for name in memory ingest freshness serve train retrieval encode adapt beam promote pack; do $(BIN)/tasteprint bench $$name --json; done
 
 clean:
 	rm -rf $(VENV) .tasteprint .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
