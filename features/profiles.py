@@ -15,7 +15,6 @@ Keys of a tenant: `tp:{TENANT}:items` (the catalogue), `tp:{TENANT}:checkpoint:G
 cost on a day; kept for two).
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -441,29 +440,6 @@ class ProfileStore:
 
     def _checkpoint_key(self, group: str) -> str:
         return f"tp:{{{self._tenant}}}:checkpoint:{group}"
-
-
-class CircuitBreaker:
-    """After a failure, fails at once for `rest` seconds: a dead store is asked once a second and not a thousand times.
-
-    clock: seconds that only grow.
-    """
-
-    def __init__(self, rest: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rest = rest
-        self._clock = clock
-        self._closed_at = 0.0
-
-    @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Raises StoreUnavailable at once while resting; a StoreUnavailable inside starts the rest."""
-        if self._clock() < self._closed_at:
-            raise StoreUnavailable("the profile store failed a moment ago; it is asked again within a second")
-        try:
-            yield
-        except StoreUnavailable:
-            self._closed_at = self._clock() + self._rest
-            raise
 
 
 class _Script:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import orjson
 
+from features.circuit_breaker import CircuitBreaker
 from features.errors import InvalidInput, ModelMissing, StoreUnavailable
 from features.events import ItemId, UserId
 from features.history import UserHistory
-from features.profiles import CircuitBreaker, ProfileStore
+from features.profiles import ProfileStore
 from models.catalogue import Catalogue
 from models.p5.asks import Answer, Ask
 from models.p5.past import Person

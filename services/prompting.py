@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.circuit_breaker import CircuitBreaker
 from features.cleaning import cleaned
 from features.errors import InvalidInput, ModelMissing, StoreUnavailable, WeightsRefused
 from features.events import ItemId, UserId
 from features.history import UserHistory
 from features.profile import StoredSummary
-from features.profiles import CircuitBreaker
 from models.catalogue import Catalogue
 from models.language.counting import Count
 from models.language.weights import MINILM

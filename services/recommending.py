@@ -19,12 +19,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from features.circuit_breaker import CircuitBreaker
 from features.errors import StoreUnavailable
 from features.events import Event, ItemId, UserId
 from features.history import UserHistory, encode_with_left
 from features.history import count as count_events
 from features.profile import Position, UserVector
-from features.profiles import CircuitBreaker, ProfileStore
+from features.profiles import ProfileStore
 from models.catalogue import Catalogue
 from models.queries import NOT_GENERATED
 from models.recommender import HISTORY_LENGTH, Candidate, Pipeline, Query, Recommendation

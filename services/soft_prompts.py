@@ -10,11 +10,12 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from features.circuit_breaker import CircuitBreaker
 from features.errors import BundleRefused, InvalidInput, ModelMissing, UnknownName, WeightsRefused
 from features.events import UserId
 from features.history import UserHistory
 from features.profile import SoftPrompt
-from features.profiles import CircuitBreaker, ProfileStore
+from features.profiles import ProfileStore
 from models.language.weights import find_weights
 from services.in_use import FollowingName, name_in_use, put_into_use, stamp
 from services.settings import Settings

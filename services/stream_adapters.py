@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from features.circuit_breaker import CircuitBreaker
 from features.errors import BundleRefused, InvalidInput, ModelMissing, StoreUnavailable
 from features.events import UserId
 from features.profile import Position
-from features.profiles import CircuitBreaker, ProfileStore
+from features.profiles import ProfileStore
 from features.updates import StoredUpdate
 from models.kept import load_parts
 from models.language.weights import SMOLLM2, find_weights

@@ -20,7 +20,6 @@ from features.profile import Position
 from features.profiles import (
     LEFT_READ,
     Checkpoint,
-    CircuitBreaker,
     ProfileStore,
     UserBatch,
     connect_for_ingest,
@@ -195,23 +194,6 @@ def test_a_dead_server_is_said_at_once_and_by_name() -> None:
     nobody = ProfileStore(connect_for_serving("unix:///nowhere/server.sock"))
     with pytest.raises(StoreUnavailable, match="does not answer"):
         nobody.read([USER])
-
-
-def test_the_breaker_rests_after_a_failure_and_asks_again_later() -> None:
-    now = [100.0]
-    breaker = CircuitBreaker(rest=1.0, clock=lambda: now[0])
-
-    def fail() -> None:
-        with breaker.guard():
-            raise StoreUnavailable("down")
-
-    with pytest.raises(StoreUnavailable, match="down"):
-        fail()
-    with pytest.raises(StoreUnavailable, match="a moment ago"):
-        fail()
-    now[0] += 1.5
-    with pytest.raises(StoreUnavailable, match="down"):
-        fail()
 
 
 def test_of_what_a_robot_has_seen_the_newest_is_read(store: ProfileStore) -> None:
