@@ -93,6 +93,12 @@ class Metrics:
             "Events that the guard kept out of weight updates.",
             registry=self.registry,
         )
+        self.failed = Counter(
+            "tasteprint_failed_users_total",
+            "Users of whom a form of the profile could not be made; the log of the worker says why.",
+            ["form"],
+            registry=self.registry,
+        )
         self.newest_adapted = Gauge(
             "tasteprint_adapt_newest_timestamp_seconds",
             "When the log took the newest record that the adapt worker is done with.",
@@ -134,15 +140,18 @@ class Metrics:
     def encode(self, encoded: Encoded) -> None:
         """Counts one batch of vectors of the encode worker."""
         self.encoded.inc(encoded.written)
+        self.failed.labels("vectors").inc(encoded.failed)
 
     def encode_soft_prompts(self, encoded: Encoded) -> None:
         """Counts one batch of soft prompts of the encode worker."""
         self.encoded_soft_prompts.inc(encoded.written)
+        self.failed.labels("soft_prompts").inc(encoded.failed)
 
     def adapt(self, adapted: Adapted) -> None:
         """Counts one batch of the adapt worker."""
         self.weight_updates.inc(adapted.users)
         self.refused_events.inc(adapted.refused)
+        self.failed.labels("weight_updates").inc(adapted.failed)
         self.newest_adapted.set(adapted.newest)
 
     def used_vectors(self, stored: int, computed: int) -> None:

@@ -2,6 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.adapt import Adapted
 from services.encode import Encoded
 from services.metrics import Metrics
 from streaming.ingest import Applied
@@ -55,6 +56,17 @@ def test_where_vectors_came_from_is_counted() -> None:
     assert found["tasteprint_user_vectors_total", "stored"] == 3
     assert found["tasteprint_user_vectors_total", "computed"] == 5
     assert found["tasteprint_encoded_vectors_total",] == 4
+
+
+def test_users_with_whom_a_worker_fails_are_counted_by_what_they_were_to_get() -> None:
+    metrics = Metrics()
+    metrics.encode(Encoded(failed=2))
+    metrics.encode_soft_prompts(Encoded(failed=3))
+    metrics.adapt(Adapted(failed=1))
+    metrics.adapt(Adapted(failed=4))
+    found = samples(metrics)
+    counted = [found["tasteprint_failed_users_total", form] for form in ("vectors", "soft_prompts", "weight_updates")]
+    assert counted == [2, 3, 5]
 
 
 def test_every_metric_is_ours_by_name_and_says_what_it_is() -> None:
