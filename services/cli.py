@@ -39,6 +39,10 @@ for name, group in (
 ):
     app.add_typer(group, name=name)
 
+TrainArms = Annotated[
+    bool, typer.Option("--train", help="Train the arms that are missing, `--minutes` each; goes on after a kill.")
+]
+Bootstrap = Annotated[int, typer.Option(min=100, help="Resamples of the users.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.")]
@@ -540,10 +544,8 @@ def evaluate_questions(
     scaling_minutes: Annotated[float, typer.Option(min=0.001, help="Of a core, to train each of those.")] = 5.0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of how questions are drawn.")] = None,
     seed: Annotated[int, typer.Option(help="Of questions and trainings.")] = 0,
-    bootstrap: Annotated[int, typer.Option(min=100, help="Resamples of the users.")] = 1000,
-    may_train: Annotated[
-        bool, typer.Option("--train", help="Train the arms that are missing, `--minutes` each; goes on after a kill.")
-    ] = False,
+    bootstrap: Bootstrap = 1000,
+    may_train: TrainArms = False,
     json: Json = False,
 ) -> None:
     """Ask a frozen language model about users that it meets in a soft prompt, in words, or not at all.
@@ -587,10 +589,8 @@ def evaluate_adaptation(
     ablation: Annotated[bool, typer.Option("--ablation", help="With other ranks, chunks and distillations.")] = False,
     ablation_minutes: Annotated[float, typer.Option(min=0.001, help="Of a core, to train each of those.")] = 6.0,
     seed: Annotated[int, typer.Option(help="Of questions and trainings.")] = 0,
-    bootstrap: Annotated[int, typer.Option(min=100, help="Resamples of the users.")] = 1000,
-    may_train: Annotated[
-        bool, typer.Option("--train", help="Train the arms that are missing, `--minutes` each; goes on after a kill.")
-    ] = False,
+    bootstrap: Bootstrap = 1000,
+    may_train: TrainArms = False,
     json: Json = False,
 ) -> None:
     """Ask a language model about users whose streams have changed its weights, are in its prompt, or unknown to it.

@@ -12,7 +12,7 @@ from tests.infra.deployed import INFRA, is_pinned, read
 CLUSTER = read(INFRA / "ray-cluster.yaml")
 
 
-@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is in the extra `scale`")
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: the extra `scale` brings it, and this runs")
 def test_it_is_what_ray_takes() -> None:
     ray = find_spec("ray")
     assert ray is not None
